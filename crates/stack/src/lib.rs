@@ -1,1 +1,4 @@
 //! (being built)
+
+pub mod random;
+pub mod time;
