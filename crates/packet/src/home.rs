@@ -1,0 +1,93 @@
+//! A pool's own state: slots, counts, free lists and the return ring. One thread touches the cells.
+
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+
+use crate::memory::Memory;
+use crate::pool::SizeClass;
+use crate::region::Region;
+use crate::returns::ReturnRing;
+
+/// What is known of one slot. It lies outside the slot's memory, which a peer may be able to write.
+pub(crate) struct Slot {
+    /// References to the slot: buffers at home plus loans. Touched at home only.
+    pub(crate) count: Cell<u32>,
+    pub(crate) index: u32,
+    pub(crate) capacity: u32,
+    pub(crate) class: SizeClass,
+    pub(crate) data: NonNull<u8>,
+    pub(crate) home: NonNull<Home>,
+}
+
+pub(crate) struct Home {
+    pub(crate) slots: Box<[Slot]>,
+    pub(crate) totals: [usize; 2],
+    pub(crate) free: [RefCell<Vec<u32>>; 2],
+    /// Pool handles; at zero the home is closed.
+    pub(crate) handles: Cell<u32>,
+    /// References of all slots together: buffers at home plus loans.
+    pub(crate) references: Cell<usize>,
+    /// Loans not yet back.
+    pub(crate) lent: Cell<usize>,
+    pub(crate) high_water: [Cell<usize>; 2],
+    pub(crate) refused: Cell<u64>,
+    pub(crate) returned: Cell<u64>,
+    pub(crate) head: Cell<u32>,
+    pub(crate) returns: ReturnRing,
+    pub(crate) memory: Memory,
+    pub(crate) region: Region,
+}
+
+impl Home {
+    /// Takes back every loan that has come home; how many.
+    pub(crate) fn collect(&self) -> usize {
+        let mut head = self.head.get();
+        let mut taken = 0;
+        while let Some(index) = self.returns.take(&mut head) {
+            taken += 1;
+            self.release(&self.slots[index as usize]);
+        }
+        self.head.set(head);
+        self.lent.set(self.lent.get() - taken);
+        self.returned.set(self.returned.get() + taken as u64);
+        taken
+    }
+
+    /// Drops one reference of a slot, and frees the slot with the last.
+    pub(crate) fn release(&self, slot: &Slot) {
+        let count = slot.count.get() - 1;
+        slot.count.set(count);
+        self.references.set(self.references.get() - 1);
+        if count == 0 {
+            self.free[slot.class as usize].borrow_mut().push(slot.index);
+        }
+    }
+
+    /// Whether only loans, or nothing at all, still refer to this closed home.
+    fn is_abandoned(&self) -> bool {
+        self.handles.get() == 0 && self.references.get() == self.lent.get()
+    }
+}
+
+/// Called where a handle or a buffer at home was just dropped: a closed home without any of either
+/// is freed, or waits in the registry for its loans.
+///
+/// # Safety
+/// `home` is alive, and the caller is its home thread and does not touch it afterwards unless it holds a
+/// handle or a buffer of it.
+pub(crate) unsafe fn settle(home: NonNull<Home>) {
+    // SAFETY: alive by this function's contract.
+    let this = unsafe { home.as_ref() };
+    if !this.is_abandoned() {
+        return;
+    }
+    let memory = this.memory.clone();
+    this.collect();
+    if this.lent.get() == 0 {
+        // SAFETY: made by `Box::leak` in `Pool::new`; no handle, buffer or loan is left.
+        drop(unsafe { Box::from_raw(home.as_ptr()) });
+        memory.on_home_freed();
+    } else {
+        memory.adopt_orphan(home);
+    }
+}

@@ -1,0 +1,307 @@
+//! A packet: a few fragments in a row, and notes; and the packet in transit to another shard.
+
+use arrayvec::ArrayVec;
+use bytes::Bytes;
+
+use crate::buffer::{Buffer, LoanedBuffer};
+use crate::notes::Notes;
+use crate::pool::Pool;
+
+/// Fragments a packet has at most: a header and three pieces of payload.
+pub const MAX_FRAGMENTS: usize = 4;
+
+/// One contiguous piece of a packet.
+#[derive(Debug)]
+pub enum Fragment {
+    /// A buffer of this shard.
+    Buffer(Buffer),
+    /// A buffer of another shard.
+    Loaned(LoanedBuffer),
+    /// Memory of an application.
+    Bytes(Bytes),
+}
+
+impl Fragment {
+    /// Forgets the first `len` bytes (all of them, if there are fewer).
+    pub fn trim_front(&mut self, len: usize) {
+        match self {
+            Fragment::Buffer(buffer) => buffer.trim_front(len),
+            Fragment::Loaned(loaned) => loaned.trim_front(len),
+            Fragment::Bytes(bytes) => bytes.advance_by(len),
+        }
+    }
+
+    /// Keeps at most the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Fragment::Buffer(buffer) => buffer.truncate(len),
+            Fragment::Loaned(loaned) => loaned.truncate(len),
+            Fragment::Bytes(bytes) => bytes.truncate(len),
+        }
+    }
+
+    /// Bytes of buffer memory that this piece holds out of use: a whole slot, or an application's bytes.
+    pub fn true_size(&self) -> usize {
+        match self {
+            Fragment::Buffer(buffer) => buffer.true_size(),
+            Fragment::Loaned(loaned) => loaned.true_size(),
+            Fragment::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
+trait Advance {
+    fn advance_by(&mut self, len: usize);
+}
+
+impl Advance for Bytes {
+    fn advance_by(&mut self, len: usize) {
+        bytes::Buf::advance(self, len.min(self.len()));
+    }
+}
+
+impl std::ops::Deref for Fragment {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Fragment::Buffer(buffer) => buffer,
+            Fragment::Loaned(loaned) => loaned,
+            Fragment::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Buffer> for Fragment {
+    fn from(buffer: Buffer) -> Self {
+        Fragment::Buffer(buffer)
+    }
+}
+
+impl From<Bytes> for Fragment {
+    fn from(bytes: Bytes) -> Self {
+        Fragment::Bytes(bytes)
+    }
+}
+
+/// A packet has [`MAX_FRAGMENTS`] pieces already.
+#[derive(Debug, thiserror::Error)]
+#[error("a packet has at most {MAX_FRAGMENTS} fragments; copy small ones together first")]
+pub struct TooManyFragments;
+
+/// A frame, packet, segment or datagram: its bytes in a few pieces, and the notes on it.
+#[derive(Debug, Default)]
+pub struct Packet {
+    fragments: ArrayVec<Fragment, MAX_FRAGMENTS>,
+    /// What device and protocols tell each other about it.
+    pub notes: Notes,
+}
+
+impl Packet {
+    /// A packet of one piece.
+    pub fn new(fragment: impl Into<Fragment>) -> Self {
+        let mut fragments = ArrayVec::new();
+        fragments.push(fragment.into());
+        Self { fragments, notes: Notes::default() }
+    }
+
+    /// Adds a piece at the end; an empty one is dropped.
+    pub fn push(&mut self, fragment: impl Into<Fragment>) -> Result<(), TooManyFragments> {
+        let fragment = fragment.into();
+        if fragment.is_empty() {
+            return Ok(());
+        }
+        self.fragments.try_push(fragment).map_err(|_| TooManyFragments)
+    }
+
+    /// Bytes in all pieces together.
+    pub fn len(&self) -> usize {
+        self.fragments.iter().map(|fragment| fragment.len()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.fragments.iter().all(|fragment| fragment.is_empty())
+    }
+
+    /// The first piece: all headers of a received frame lie in it.
+    pub fn head(&self) -> &[u8] {
+        self.fragments.first().map_or(&[], |fragment| fragment)
+    }
+
+    /// The pieces in order.
+    pub fn fragments(&self) -> &[Fragment] {
+        &self.fragments
+    }
+
+    /// Takes the packet apart.
+    pub fn into_fragments(self) -> impl Iterator<Item = Fragment> {
+        self.fragments.into_iter()
+    }
+
+    /// Forgets the first `len` bytes (all of them, if there are fewer).
+    pub fn trim_front(&mut self, mut len: usize) {
+        while self.fragments.len() > 1 && len >= self.fragments[0].len() {
+            len -= self.fragments[0].len();
+            self.fragments.remove(0);
+        }
+        if let Some(first) = self.fragments.first_mut() {
+            first.trim_front(len);
+        }
+    }
+
+    /// Keeps at most the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        let mut left = len;
+        let mut keep = 0;
+        for fragment in &mut self.fragments {
+            if keep > 0 && left == 0 {
+                break;
+            }
+            fragment.truncate(left);
+            left -= fragment.len();
+            keep += 1;
+        }
+        self.fragments.truncate(keep);
+    }
+
+    /// Grows the packet by `len` bytes of header at its front, and gives those to be written. `None` when the
+    /// first piece is not a buffer of this shard's alone, or lacks the headroom.
+    pub fn prepend(&mut self, len: usize) -> Option<&mut [u8]> {
+        match self.fragments.first_mut()? {
+            Fragment::Buffer(buffer) => buffer.prepend(len),
+            Fragment::Loaned(_) | Fragment::Bytes(_) => None,
+        }
+    }
+
+    /// Copies bytes out, from `offset` on, as many as there are and fit; how many.
+    pub fn copy_to(&self, mut offset: usize, into: &mut [u8]) -> usize {
+        let mut copied = 0;
+        for fragment in &self.fragments {
+            if offset >= fragment.len() {
+                offset -= fragment.len();
+                continue;
+            }
+            let piece = &fragment[offset..];
+            let len = piece.len().min(into.len() - copied);
+            into[copied..copied + len].copy_from_slice(&piece[..len]);
+            copied += len;
+            offset = 0;
+        }
+        copied
+    }
+
+    /// All bytes, copied together.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len()];
+        self.copy_to(0, &mut bytes);
+        bytes
+    }
+
+    /// Bytes of buffer memory that the packet holds out of use.
+    pub fn true_size(&self) -> usize {
+        self.fragments.iter().map(Fragment::true_size).sum()
+    }
+
+    /// The packet with all its bytes in one fresh buffer of `pool`, its notes kept; `None` when the pool
+    /// has none.
+    pub fn copied_into(&self, pool: &Pool) -> Option<Packet> {
+        let len = self.len();
+        let mut buffer = pool.allocate(pool.class_for(len)?, crate::HEADROOM)?;
+        self.copy_to(0, buffer.append(len)?);
+        Some(Packet { notes: self.notes, ..Packet::new(buffer) })
+    }
+
+    #[expect(clippy::result_large_err, reason = "the packet itself comes back, by value as everywhere")]
+    /// Makes a loan of the packet, so that it can leave the shard. It comes back as the error when
+    /// the pool's loans are all out.
+    pub fn lend(mut self, pool: &Pool) -> Result<Loan, Packet> {
+        let owned = |fragment: &&Fragment| matches!(fragment, Fragment::Buffer(buffer) if pool.owns(buffer));
+        let buffers = self.fragments.iter().filter(owned).count();
+        let foreign = self
+            .fragments
+            .iter()
+            .any(|fragment| matches!(fragment, Fragment::Buffer(buffer) if !pool.owns(buffer)));
+        if foreign || !pool.may_lend(buffers) {
+            return Err(self);
+        }
+        let notes = self.notes;
+        let lend = |fragment| match fragment {
+            Fragment::Buffer(buffer) => LoanFragment::Buffer(buffer.lend()),
+            Fragment::Loaned(loaned) => LoanFragment::Buffer(loaned),
+            Fragment::Bytes(bytes) => LoanFragment::Bytes(bytes),
+        };
+        Ok(Loan { fragments: self.fragments.drain(..).map(lend).collect(), notes })
+    }
+
+    /// A second packet with the same bytes, sharing the memory. `None` if a piece is a loan from another shard,
+    /// which is unique.
+    pub fn share(&self) -> Option<Packet> {
+        let share = |fragment: &Fragment| match fragment {
+            Fragment::Buffer(buffer) => Some(Fragment::Buffer(buffer.clone())),
+            Fragment::Bytes(bytes) => Some(Fragment::Bytes(bytes.clone())),
+            Fragment::Loaned(_) => None,
+        };
+        let fragments = self.fragments.iter().map(share).collect::<Option<_>>()?;
+        Some(Packet { fragments, notes: self.notes })
+    }
+}
+
+#[derive(Debug)]
+enum LoanFragment {
+    Buffer(LoanedBuffer),
+    Bytes(Bytes),
+}
+
+/// A packet in transit: it has left its shard, can be read and dropped anywhere, and then goes home.
+#[derive(Debug)]
+pub struct Loan {
+    fragments: ArrayVec<LoanFragment, MAX_FRAGMENTS>,
+    /// The notes travel along.
+    pub notes: Notes,
+}
+
+impl Loan {
+    /// The packet on the shard it was lent to. Buffers that came from `pool` are at home again and
+    /// are ordinary buffers from here on.
+    pub fn adopt(self, pool: &Pool) -> Packet {
+        let adopt = |fragment| match fragment {
+            LoanFragment::Buffer(loaned) => match loaned.reclaim(pool.home) {
+                Ok(buffer) => Fragment::Buffer(buffer),
+                Err(loaned) => Fragment::Loaned(loaned),
+            },
+            LoanFragment::Bytes(bytes) => Fragment::Bytes(bytes),
+        };
+        Packet { fragments: self.fragments.into_iter().map(adopt).collect(), notes: self.notes }
+    }
+
+    /// Bytes in all pieces together.
+    pub fn len(&self) -> usize {
+        self.pieces().map(<[u8]>::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pieces().all(<[u8]>::is_empty)
+    }
+
+    /// The bytes, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.fragments.iter().map(|fragment| match fragment {
+            LoanFragment::Buffer(loaned) => &loaned[..],
+            LoanFragment::Bytes(bytes) => &bytes[..],
+        })
+    }
+
+    /// Sends many loans home at once: one trip for each run of packets from the same home.
+    pub fn send_home(loans: impl IntoIterator<Item = Loan>) {
+        let mut buffers = Vec::new();
+        for loan in loans {
+            buffers.extend(loan.fragments.into_iter().filter_map(|fragment| match fragment {
+                LoanFragment::Buffer(loaned) => Some(loaned),
+                LoanFragment::Bytes(_) => None,
+            }));
+        }
+        LoanedBuffer::send_home(&mut buffers);
+    }
+}

@@ -1,0 +1,173 @@
+//! Unit tests of pools, buffers and packets; the way home across threads is in `tests/`.
+
+use super::*;
+
+fn pool(memory: &Memory) -> Pool {
+    let config = PoolConfig { small_count: 8, staging_count: 2, max_loans: 4, ..PoolConfig::default() };
+    Pool::new(memory, &config).expect("a small mapping succeeds")
+}
+
+#[test]
+fn a_header_is_prepended_without_moving_the_payload() {
+    let pool = pool(&Memory::new());
+    let mut packet = Packet::new(pool.copy_of(b"payload").unwrap());
+    let before = packet.head().as_ptr();
+    packet.prepend(4).unwrap().copy_from_slice(b"head");
+    assert_eq!(packet.head(), b"headpayload");
+    assert_eq!(packet.head()[4..].as_ptr(), before);
+}
+
+#[test]
+fn a_shared_slot_is_never_written() {
+    let pool = pool(&Memory::new());
+    let mut buffer = pool.copy_of(b"shared").unwrap();
+    let clone = buffer.clone();
+    assert!(buffer.get_mut().is_none() && buffer.prepend(1).is_none() && buffer.append(1).is_none());
+    drop(clone);
+    assert!(buffer.get_mut().is_some() && buffer.prepend(1).is_some() && buffer.append(1).is_some());
+}
+
+#[test]
+fn staging_grows_behind_the_slices_already_taken() {
+    let pool = pool(&Memory::new());
+    let mut staging = Staging::new(&pool, SizeClass::Small).unwrap();
+    staging.append(b"first");
+    let first = staging.slice(0, 5);
+    staging.append(b"second");
+    assert_eq!(&first[..], b"first");
+    assert_eq!(&staging.slice(5, 100)[..], b"second");
+    assert_eq!(staging.append(&[0; 4096]), 2048 - 11);
+}
+
+#[test]
+fn a_packet_is_trimmed_and_cut_across_its_fragments() {
+    let pool = pool(&Memory::new());
+    let mut packet = Packet::new(pool.copy_of(b"abc").unwrap());
+    packet.push(bytes::Bytes::from_static(b"defg")).unwrap();
+    packet.push(pool.copy_of(b"hij").unwrap()).unwrap();
+    packet.trim_front(4);
+    packet.truncate(5);
+    assert_eq!(packet.to_vec(), b"efghi");
+    packet.truncate(3);
+    assert_eq!((packet.to_vec(), packet.fragments().len()), (b"efg".to_vec(), 1));
+    packet.trim_front(10);
+    assert!(packet.is_empty());
+}
+
+#[test]
+fn an_empty_pool_refuses_and_counts() {
+    let pool = pool(&Memory::new());
+    let held: Vec<_> = (0..8).map(|_| pool.allocate(SizeClass::Small, 0).unwrap()).collect();
+    assert!(pool.allocate(SizeClass::Small, 0).is_none());
+    assert_eq!(pool.counters().refused, 1);
+    drop(held);
+    assert_eq!(pool.buffers_out(), 0);
+}
+
+#[test]
+fn a_dropped_loan_is_home_after_the_next_collect() {
+    let pool = pool(&Memory::new());
+    let loan = Packet::new(pool.copy_of(b"away").unwrap()).lend(&pool).unwrap();
+    std::thread::spawn(move || assert_eq!(loan.pieces().next(), Some(&b"away"[..]))).join().unwrap();
+    assert_eq!((pool.buffers_out(), pool.counters().lent), (1, 1));
+    assert_eq!(pool.collect(), 1);
+    assert_eq!((pool.buffers_out(), pool.counters().lent), (0, 0));
+}
+
+#[test]
+fn a_loan_that_is_adopted_at_home_takes_no_trip() {
+    let pool = pool(&Memory::new());
+    let loan = Packet::new(pool.copy_of(b"round").unwrap()).lend(&pool).unwrap();
+    let mut packet = loan.adopt(&pool);
+    assert!(packet.prepend(2).is_some(), "an ordinary buffer again");
+    drop(packet);
+    assert_eq!((pool.buffers_out(), pool.collect()), (0, 0));
+}
+
+#[test]
+fn no_more_is_lent_than_the_way_home_has_room_for() {
+    let pool = pool(&Memory::new());
+    let packet = || Packet::new(pool.copy_of(b"x").unwrap());
+    let loans: Vec<_> = (0..4).map(|_| packet().lend(&pool).unwrap()).collect();
+    assert!(packet().lend(&pool).is_err());
+    Loan::send_home(loans);
+    assert_eq!(pool.collect(), 4);
+    assert!(packet().lend(&pool).is_ok());
+}
+
+#[test]
+fn one_buffer_lent_to_four_shards_is_freed_once() {
+    let pool = pool(&Memory::new());
+    let packet = Packet::new(pool.copy_of(b"multicast").unwrap());
+    let loans: Vec<_> = (0..4).map(|_| packet.share().unwrap().lend(&pool).unwrap()).collect();
+    drop(packet);
+    for (gone, loan) in loans.into_iter().enumerate() {
+        assert_eq!(pool.buffers_out(), 1, "{gone} are back");
+        drop(loan);
+        assert_eq!(pool.collect(), 1);
+    }
+    assert_eq!(pool.buffers_out(), 0);
+}
+
+#[test]
+fn the_loans_of_a_killed_shard_still_come_home() {
+    let memory = Memory::new();
+    let killed = pool(&memory);
+    let loan = Packet::new(killed.copy_of(b"orphan").unwrap()).lend(&killed).unwrap();
+    drop(killed);
+    assert_eq!(memory.reclaim(), Reclaimed { returned: 0, freed: 0, still_out: 1 });
+    assert_eq!(loan.pieces().next(), Some(&b"orphan"[..]), "its memory is still there");
+    std::thread::spawn(move || drop(loan)).join().unwrap();
+    assert_eq!(memory.reclaim(), Reclaimed { returned: 1, freed: 1, still_out: 0 });
+    assert_eq!(memory.homes(), 0);
+}
+
+#[test]
+fn a_buffer_that_outlives_its_pool_keeps_the_memory_until_it_is_dropped() {
+    let memory = Memory::new();
+    let closed = pool(&memory);
+    let buffer = closed.copy_of(b"held by an application").unwrap();
+    drop(closed);
+    assert_eq!((&buffer[..], memory.homes()), (&b"held by an application"[..], 1));
+    drop(buffer);
+    assert_eq!(memory.homes(), 0);
+}
+
+#[test]
+fn a_ring_gets_only_buffers_nobody_else_holds_and_what_it_says_is_checked() {
+    let pool = pool(&Memory::new());
+    let buffer = pool.allocate(SizeClass::Small, 0).unwrap();
+    let clone = buffer.clone();
+    let buffer = pool.give_to_ring(buffer).expect_err("it is shared");
+    drop(clone);
+    let (slot, offset) = pool.give_to_ring(buffer).unwrap();
+    assert_eq!(offset, slot as usize * 2048);
+    // SAFETY: no device writes here; the calls that lie are refused.
+    unsafe {
+        assert!(pool.take_from_ring(999, 0, 10).is_none(), "no such slot");
+        assert!(pool.take_from_ring(slot + 1, 0, 10).is_none(), "not out");
+        assert!(pool.take_from_ring(slot, 2000, 100).is_none(), "beyond the slot");
+        assert!(pool.take_from_ring(slot, usize::MAX, 2).is_none(), "overflow");
+        assert_eq!(pool.take_from_ring(slot, 10, 100).unwrap().len(), 100);
+    }
+    assert_eq!(pool.buffers_out(), 0);
+}
+
+#[test]
+fn a_frame_a_peer_can_write_is_copied_out_whole() {
+    let pool = pool(&Memory::new());
+    let mut frame: Vec<u8> = (0..77).collect();
+    let base = std::ptr::NonNull::new(frame.as_mut_ptr()).unwrap();
+    // SAFETY: `frame` outlives its view.
+    let shared = unsafe { SharedFrame::new(base, frame.len()) };
+    assert_eq!(&pool.copy_of_shared(&shared).unwrap()[..], &frame[..]);
+}
+
+#[test]
+fn a_memory_file_can_be_given_to_a_peer() {
+    let config =
+        PoolConfig { region: RegionKind::MemoryFile, small_count: 4, staging_count: 1, ..Default::default() };
+    let pool = Pool::new(&Memory::new(), &config).unwrap();
+    assert!(pool.memory_file().is_some());
+    assert_eq!(&pool.copy_of(b"in the file").unwrap()[..], b"in the file");
+}
