@@ -1,1 +1,47 @@
-//! (being built)
+//! Protocol headers to and from bytes.
+//!
+//! The lowest room of the house: it knows what a header looks like and nothing of what it means.
+//! Every protocol is one module, and every header one plain struct of host-order values:
+//!
+//! | module | header | source |
+//! | --- | --- | --- |
+//! | [`ethernet`] | Ethernet II with at most one 802.1Q tag | IEEE 802.3, 802.1Q, RFC 894 |
+//! | [`arp`] | ARP for IPv4 over Ethernet | RFC 826 |
+//! | [`ipv4`] | IPv4, and a bounded walk over its options | RFC 791, 2474, 3168 |
+//! | [`icmpv4`] | the first eight bytes of an ICMP message | RFC 792, 1122, 1191 |
+//! | [`udp`] | UDP | RFC 768 |
+//! | [`tcp`] | TCP, its options, sequence numbers | RFC 9293, 7323, 2018, 5482 |
+//! | [`checksum`] | the internet checksum | RFC 1071, 1624 |
+//!
+//! # The contract
+//!
+//! It holds in every module, for every input:
+//!
+//! - **No panic.** Any bytes may be parsed and any value emitted.
+//! - **No allocation and no I/O.** Parsing copies values out; options are read where they lie.
+//! - **Parsing never writes.** Other shards may be reading the same bytes at the same time.
+//! - **Bounded work.** A walk over options takes no more steps than there are option bytes.
+//! - **Emission writes into a given slice**, only its first bytes, and says how many; a slice that is
+//!   too small is left as it was, with [`NoRoom`] saying what would have been enough.
+//! - **What parses re-emits** to bytes that parse to an equal value. Bits a receiver must ignore
+//!   (reserved ones, padding) are not kept.
+//!
+//! Whether a packet is *acceptable* (a multicast source, a length beyond the frame, a checksum over
+//! several fragments) is for the stack to judge; a parser only refuses what it cannot read.
+
+pub mod arp;
+pub mod checksum;
+mod error;
+pub mod ethernet;
+pub mod icmpv4;
+mod ip;
+pub mod ipv4;
+mod mac;
+pub mod tcp;
+mod tlv;
+pub mod udp;
+
+pub use error::{NoRoom, ParseError};
+pub use ethernet::EtherType;
+pub use ip::{Ecn, IpAddress, Protocol};
+pub use mac::{MacAddress, MacAddressError};

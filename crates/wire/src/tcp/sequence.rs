@@ -1,0 +1,100 @@
+//! Sequence numbers, which wrap (RFC 9293 section 3.4).
+
+use core::fmt;
+use core::ops::{Add, AddAssign, Sub, SubAssign};
+
+/// A place in a TCP byte stream, modulo 2^32.
+///
+/// There is no `PartialOrd`: "before" is only meant between two numbers less than 2^31 apart, is not
+/// transitive, and so is no order. All arithmetic wraps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SeqNumber(pub u32);
+
+impl SeqNumber {
+    /// Whether `self` comes before `other`: it takes fewer than 2^31 steps forward to get there.
+    #[inline]
+    pub const fn before(self, other: Self) -> bool {
+        (self.0.wrapping_sub(other.0) as i32) < 0
+    }
+
+    /// Whether `self` comes after `other`.
+    #[inline]
+    pub const fn after(self, other: Self) -> bool {
+        other.before(self)
+    }
+
+    /// Whether `self` is `other` or comes before it.
+    #[inline]
+    pub const fn at_or_before(self, other: Self) -> bool {
+        self.0 == other.0 || self.before(other)
+    }
+
+    /// Whether `self` is `other` or comes after it.
+    #[inline]
+    pub const fn at_or_after(self, other: Self) -> bool {
+        other.at_or_before(self)
+    }
+
+    /// The later of the two.
+    #[inline]
+    #[must_use]
+    pub const fn max(self, other: Self) -> Self {
+        if self.before(other) { other } else { self }
+    }
+
+    /// The earlier of the two.
+    #[inline]
+    #[must_use]
+    pub const fn min(self, other: Self) -> Self {
+        if other.before(self) { other } else { self }
+    }
+}
+
+impl Add<u32> for SeqNumber {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, bytes: u32) -> Self {
+        Self(self.0.wrapping_add(bytes))
+    }
+}
+
+impl AddAssign<u32> for SeqNumber {
+    #[inline]
+    fn add_assign(&mut self, bytes: u32) {
+        *self = *self + bytes;
+    }
+}
+
+impl Sub<u32> for SeqNumber {
+    type Output = Self;
+
+    #[inline]
+    fn sub(self, bytes: u32) -> Self {
+        Self(self.0.wrapping_sub(bytes))
+    }
+}
+
+impl SubAssign<u32> for SeqNumber {
+    #[inline]
+    fn sub_assign(&mut self, bytes: u32) {
+        *self = *self - bytes;
+    }
+}
+
+/// How many bytes it takes to get from `start` forward to `self`. A huge distance means that `self` comes
+/// before `start`.
+impl Sub for SeqNumber {
+    type Output = u32;
+
+    #[inline]
+    fn sub(self, start: Self) -> u32 {
+        self.0.wrapping_sub(start.0)
+    }
+}
+
+impl fmt::Display for SeqNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
