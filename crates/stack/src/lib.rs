@@ -2,3 +2,4 @@
 
 pub mod random;
 pub mod time;
+pub mod timer;
