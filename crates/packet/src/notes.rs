@@ -47,6 +47,8 @@ pub struct Departure {
     pub provider: u8,
     /// The protocol's own token.
     pub token: u64,
+    /// What the packet was charged for: its weight in the protocol's own account.
+    pub weight: u32,
 }
 
 /// All notes on one packet.

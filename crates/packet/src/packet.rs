@@ -129,6 +129,14 @@ impl Packet {
         self.fragments.first().map_or(&[], |fragment| fragment)
     }
 
+    /// The first piece, to be changed. `None` unless it is a buffer of this shard's alone.
+    pub fn head_mut(&mut self) -> Option<&mut [u8]> {
+        match self.fragments.first_mut()? {
+            Fragment::Buffer(buffer) => buffer.get_mut(),
+            Fragment::Loaned(_) | Fragment::Bytes(_) => None,
+        }
+    }
+
     /// The pieces in order.
     pub fn fragments(&self) -> &[Fragment] {
         &self.fragments
