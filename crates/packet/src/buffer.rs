@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+use arrayvec::ArrayVec;
+
 use crate::home::{self, Home, Slot};
 
 /// A range of bytes in a slot of this thread's pool, with one count of the slot.
@@ -25,6 +27,7 @@ impl Buffer {
 
     pub(crate) fn into_ring(self, base: NonNull<u8>) -> (u32, usize) {
         let slot = self.slot();
+        slot.in_ring.set(true);
         let at = (slot.index, slot.data.as_ptr() as usize - base.as_ptr() as usize);
         std::mem::forget(self);
         at
@@ -64,6 +67,7 @@ impl Buffer {
         if !self.is_unique() {
             return None;
         }
+        self.slot().bytes.write();
         // SAFETY: the range lies in the slot, and no one else refers to the slot.
         Some(unsafe { std::slice::from_raw_parts_mut(self.at(self.start), self.len()) })
     }
@@ -74,6 +78,7 @@ impl Buffer {
         if len > self.headroom() || !self.is_unique() {
             return None;
         }
+        self.slot().bytes.write();
         self.start -= len as u32;
         // SAFETY: within the slot, as checked, and no one else refers to the slot.
         Some(unsafe { std::slice::from_raw_parts_mut(self.at(self.start), len) })
@@ -85,6 +90,7 @@ impl Buffer {
         if len > self.tailroom() || !self.is_unique() {
             return None;
         }
+        self.slot().bytes.write();
         let at = self.at(self.end);
         self.end += len as u32;
         // SAFETY: within the slot, as checked, and no one else refers to the slot.
@@ -93,12 +99,12 @@ impl Buffer {
 
     /// Forgets the first `len` bytes (all of them, if there are fewer).
     pub fn trim_front(&mut self, len: usize) {
-        self.start += (len as u32).min(self.end - self.start);
+        self.start += len.min((self.end - self.start) as usize) as u32;
     }
 
     /// Keeps at most the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.start.saturating_add(len as u32));
+        self.end = self.start + len.min((self.end - self.start) as usize) as u32;
     }
 
     /// A clone of `len` bytes from `from` on, cut to what there is.
@@ -130,6 +136,7 @@ impl Buffer {
     pub(crate) fn lend(self) -> LoanedBuffer {
         // SAFETY: the count held by this buffer keeps the home alive.
         let home = unsafe { self.slot().home.as_ref() };
+        home.cells.write();
         home.lent.set(home.lent.get() + 1);
         let loaned = LoanedBuffer { slot: self.slot, start: self.start, end: self.end };
         std::mem::forget(self);
@@ -141,6 +148,7 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        self.slot().bytes.read();
         // SAFETY: the range lies in the slot, was written before, and writers need to be alone or keep
         // behind it.
         unsafe { std::slice::from_raw_parts(self.at(self.start), (self.end - self.start) as usize) }
@@ -201,12 +209,12 @@ impl LoanedBuffer {
 
     /// Forgets the first `len` bytes (all of them, if there are fewer).
     pub fn trim_front(&mut self, len: usize) {
-        self.start += (len as u32).min(self.end - self.start);
+        self.start += len.min((self.end - self.start) as usize) as u32;
     }
 
     /// Keeps at most the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.start.saturating_add(len as u32));
+        self.end = self.start + len.min((self.end - self.start) as usize) as u32;
     }
 
     /// The buffer itself, if `home` is where the loan comes from: it is home again, without the ring.
@@ -216,35 +224,53 @@ impl LoanedBuffer {
         }
         // SAFETY: a pool handle of this home exists on this thread, so this is its thread.
         let home = unsafe { home.as_ref() };
+        home.cells.write();
         home.lent.set(home.lent.get() - 1);
         let buffer = Buffer { slot: self.slot, start: self.start, end: self.end };
         std::mem::forget(self);
         Ok(buffer)
     }
 
-    /// Sends many loans home, one trip for each run of the same home.
-    pub(crate) fn send_home(loans: &mut Vec<LoanedBuffer>) {
-        let mut slots = arrayvec::ArrayVec::<u32, 64>::new();
-        let mut to: Option<NonNull<Home>> = None;
-        for loan in loans.drain(..) {
-            let home = loan.slot().home;
-            if to != Some(home) || slots.is_full() {
-                flush(to, &mut slots);
-                to = Some(home);
-            }
-            slots.push(loan.slot().index);
-            std::mem::forget(loan);
+    /// Sends many loans home at once: one trip for each run of the same home.
+    pub fn send_home(loans: impl IntoIterator<Item = LoanedBuffer>) {
+        let mut trip = Trip::default();
+        for loan in loans {
+            trip.add(loan);
         }
-        flush(to, &mut slots);
     }
 }
 
-fn flush(home: Option<NonNull<Home>>, slots: &mut arrayvec::ArrayVec<u32, 64>) {
-    if let Some(home) = home.filter(|_| !slots.is_empty()) {
-        // SAFETY: the loans being returned keep the home alive until they are in its ring; it is not
-        // touched after that.
-        unsafe { home.as_ref() }.returns.push(slots);
-        slots.clear();
+/// Loans on their way to one home. They leave when another home's loan is added, when there is no room, and at
+/// the end.
+#[derive(Default)]
+struct Trip {
+    home: Option<NonNull<Home>>,
+    slots: ArrayVec<u32, 64>,
+}
+
+impl Trip {
+    fn add(&mut self, loan: LoanedBuffer) {
+        let (home, index) = (loan.slot().home, loan.slot().index);
+        if self.home != Some(home) || self.slots.is_full() {
+            self.leave();
+            self.home = Some(home);
+        }
+        self.slots.push(index);
+        std::mem::forget(loan);
+    }
+
+    fn leave(&mut self) {
+        if let Some(home) = self.home.take().filter(|_| !self.slots.is_empty()) {
+            // SAFETY: the slots are those of forgotten loans of this home, and are cleared.
+            unsafe { Home::send(home, &self.slots) };
+            self.slots.clear();
+        }
+    }
+}
+
+impl Drop for Trip {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -252,6 +278,7 @@ impl Deref for LoanedBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        self.slot().bytes.read();
         // SAFETY: the range lies in the slot, and nobody writes to a slot that is lent, but behind
         // every range that was lent.
         unsafe {
@@ -263,9 +290,9 @@ impl Deref for LoanedBuffer {
 
 impl Drop for LoanedBuffer {
     fn drop(&mut self) {
-        let index = self.slot().index;
-        // SAFETY: the loan keeps its home alive until the push, and is not touched after it.
-        unsafe { self.slot().home.as_ref() }.returns.push(&[index]);
+        let (home, index) = (self.slot().home, self.slot().index);
+        // SAFETY: this loan is the slot's, and nothing is touched after it.
+        unsafe { Home::send(home, &[index]) };
     }
 }
 

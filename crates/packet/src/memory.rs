@@ -1,9 +1,10 @@
 //! The runtime's registry of buffer memory: what a killed shard leaves behind until its loans are back.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::home::Home;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Owns the memory of every pool. Cheap to clone; all clones are one registry.
 ///
@@ -64,10 +65,9 @@ impl Memory {
             let lent = home.lent.get();
             reclaimed.still_out += lent;
             if lent == 0 {
-                // SAFETY: made by `Box::leak` in `Pool::new`; no handle, buffer or loan is left.
-                let home = unsafe { Box::from_raw(orphan.0.as_ptr()) };
                 // The registry's lock is held: dropping the home's clone of it takes no lock.
-                drop(home);
+                // SAFETY: no handle, buffer or loan is left, and the lock keeps other threads out.
+                unsafe { Home::free(orphan.0) };
                 reclaimed.freed += 1;
             }
             lent != 0
@@ -89,7 +89,7 @@ impl Memory {
         self.lock().orphans.push(Orphan(home));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -303,13 +303,10 @@ impl Loan {
 
     /// Sends many loans home at once: one trip for each run of packets from the same home.
     pub fn send_home(loans: impl IntoIterator<Item = Loan>) {
-        let mut buffers = Vec::new();
-        for loan in loans {
-            buffers.extend(loan.fragments.into_iter().filter_map(|fragment| match fragment {
-                LoanFragment::Buffer(loaned) => Some(loaned),
-                LoanFragment::Bytes(_) => None,
-            }));
-        }
-        LoanedBuffer::send_home(&mut buffers);
+        let buffer = |fragment| match fragment {
+            LoanFragment::Buffer(loaned) => Some(loaned),
+            LoanFragment::Bytes(_) => None,
+        };
+        LoanedBuffer::send_home(loans.into_iter().flat_map(|loan| loan.fragments).filter_map(buffer));
     }
 }

@@ -9,11 +9,12 @@ use crate::home::{self, Home, Slot};
 use crate::memory::Memory;
 use crate::region::{Region, RegionError, RegionKind};
 use crate::returns::ReturnRing;
+use crate::sync::Watched;
 use crate::{HEADROOM, SharedFrame};
 
 /// Which of a pool's two kinds of slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum SizeClass {
     /// One frame of the device's MTU, with headroom.
     Small = 0,
@@ -24,13 +25,14 @@ pub enum SizeClass {
 /// How large a pool is. Memory is mapped at once and becomes resident when first used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// Bytes of a small slot, headroom included.
+    /// Bytes of a small slot, headroom included; at least [`HEADROOM`] and 64.
     pub small_size: usize,
     /// Number of small slots.
     pub small_count: usize,
     /// Number of staging slots.
     pub staging_count: usize,
-    /// Loans that may be out at a time; the return ring has this many cells.
+    /// Loans that may be out at a time; the return ring has a cell for each. Rounded up to a power of
+    /// two, and at least 2.
     pub max_loans: usize,
     /// What the memory is mapped from.
     pub region: RegionKind,
@@ -43,6 +45,21 @@ impl PoolConfig {
     /// The default pool for frames of up to `mtu` bytes above Ethernet.
     pub fn for_mtu(mtu: usize) -> Self {
         Self { small_size: (mtu + 18 + HEADROOM).next_multiple_of(2_048), ..Self::default() }
+    }
+
+    /// Bytes of a slot of each class.
+    fn sizes(&self) -> [usize; 2] {
+        [self.small_size.max(HEADROOM + 64), Self::STAGING_SIZE]
+    }
+
+    /// Bytes of all slots together, `None` if there are too many to count or to number.
+    fn total_size(&self) -> Option<usize> {
+        let [small, staging] = self.sizes();
+        let slots = self.small_count.checked_add(self.staging_count)?;
+        if small.max(slots) >= u32::MAX as usize {
+            return None;
+        }
+        small.checked_mul(self.small_count)?.checked_add(staging.checked_mul(self.staging_count)?)
     }
 }
 
@@ -84,11 +101,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Maps the memory for a new pool.
+    /// Maps the memory for a new pool. Fails when the system has not that much, and when a slot would be 4 GiB
+    /// or more, or there would be as many slots.
     pub fn new(memory: &Memory, config: &PoolConfig) -> Result<Self, RegionError> {
-        let sizes = [config.small_size.max(HEADROOM + 64), PoolConfig::STAGING_SIZE];
+        let sizes = config.sizes();
         let counts = [config.small_count, config.staging_count];
-        let region = Region::new(config.region, sizes[0] * counts[0] + sizes[1] * counts[1])?;
+        let region = Region::new(config.region, config.total_size().unwrap_or(usize::MAX))?;
         let base = region.base();
         let pointer = NonNull::from(Box::leak(Box::new(Home {
             slots: Box::default(),
@@ -100,10 +118,12 @@ impl Pool {
             high_water: Default::default(),
             refused: Cell::new(0),
             returned: Cell::new(0),
-            head: Cell::new(0),
+            head: Cell::new(ReturnRing::FIRST_TICKET),
             returns: ReturnRing::new(config.max_loans),
             memory: memory.clone(),
             region,
+            cells: Watched::new(),
+            life: Watched::new(),
         })));
         let slot = |index: usize| {
             let (class, offset) = match index.checked_sub(counts[0]) {
@@ -112,12 +132,14 @@ impl Pool {
             };
             Slot {
                 count: Cell::new(0),
+                in_ring: Cell::new(false),
+                class,
                 index: index as u32,
                 capacity: sizes[class as usize] as u32,
-                class,
                 // SAFETY: the region has room for every slot of both classes.
                 data: unsafe { base.add(offset) },
                 home: pointer,
+                bytes: Watched::new(),
             }
         };
         let slots = (0..counts[0] + counts[1]).map(slot).collect();
@@ -139,6 +161,7 @@ impl Pool {
     /// An empty buffer at `headroom` bytes into a fresh slot, or `None` when the class is used up.
     pub fn allocate(&self, class: SizeClass, headroom: usize) -> Option<Buffer> {
         let home = self.home();
+        home.cells.write();
         let Some(index) = home.free[class as usize].borrow_mut().pop() else {
             home.refused.set(home.refused.get() + 1);
             return None;
@@ -148,7 +171,7 @@ impl Pool {
         home.references.set(home.references.get() + 1);
         let high_water = &home.high_water[class as usize];
         high_water.set(high_water.get().max(self.out(class)));
-        Some(Buffer::new(NonNull::from(slot), (headroom as u32).min(slot.capacity)))
+        Some(Buffer::new(NonNull::from(slot), headroom.min(slot.capacity as usize) as u32))
     }
 
     /// A buffer with a copy of `bytes` behind the usual headroom, in the smallest class that
@@ -210,7 +233,7 @@ impl Pool {
         self.home().collect()
     }
 
-    /// Whether one more buffer may be lent.
+    /// Whether so many more buffers may be lent.
     pub(crate) fn may_lend(&self, buffers: usize) -> bool {
         let home = self.home();
         let may = home.lent.get() + buffers <= home.returns.capacity();
@@ -245,13 +268,16 @@ impl Pool {
         (region.base(), region.len())
     }
 
-    /// The memory file behind the pool, to be given to a peer process.
+    /// The memory file behind the pool, to be given to a peer process. From then on that process can write
+    /// any byte of the pool at any time: it has to be trusted as a device is. What an untrusted peer may
+    /// write belongs in a [`Region`] of its own, and is read as a [`SharedFrame`].
     pub fn memory_file(&self) -> Option<BorrowedFd<'_>> {
         self.home().region.file()
     }
 
     /// Gives a buffer to a device's ring: its number, and the offset of its slot in the pool's memory. The slot
-    /// stays counted as out until [`Pool::take_from_ring`].
+    /// stays counted as out until [`Pool::take_from_ring`] or [`Pool::clear_rings`]; a pool that dies before is never
+    /// unmapped, since the device may still write to it.
     ///
     /// Only a buffer nobody else refers to can go; another comes back as the error.
     pub fn give_to_ring(&self, buffer: Buffer) -> Result<(u32, usize), Buffer> {
@@ -261,19 +287,34 @@ impl Pool {
         Ok(buffer.into_ring(self.home().region.base()))
     }
 
-    /// Takes a buffer back from a device's ring: `len` bytes at `start` of the slot. `None` if the
-    /// number is no slot that is out exactly once, or the range does not lie within it: what a device says
-    /// is never trusted.
+    /// Takes a buffer back from a device's ring: `len` bytes at `start` of the slot. `None`, and nothing
+    /// changed, if no ring has a slot of this number, or the range does not lie within it: what a device says is
+    /// checked.
     ///
     /// # Safety
-    /// The slot was given by [`Pool::give_to_ring`] and the device has finished with it.
+    /// If a ring has the slot, then the device has finished with it: it neither reads nor writes it any more.
     pub unsafe fn take_from_ring(&self, slot: u32, start: usize, len: usize) -> Option<Buffer> {
         let slot = self.home().slots.get(slot as usize)?;
         let end = start.checked_add(len)?;
-        if slot.count.get() != 1 || end > slot.capacity as usize {
+        if !slot.in_ring.get() || end > slot.capacity as usize {
             return None;
         }
+        slot.in_ring.set(false);
         Some(Buffer::from_ring(NonNull::from(slot), start as u32, end as u32))
+    }
+
+    /// Frees every slot that a device's ring still has; how many. For a device that is closed for good.
+    ///
+    /// # Safety
+    /// Every device that was given slots of this pool is closed: none reads or writes them any more.
+    pub unsafe fn clear_rings(&self) -> usize {
+        let home = self.home();
+        let mut cleared = 0;
+        for slot in home.slots.iter().filter(|slot| slot.in_ring.replace(false)) {
+            home.release(slot);
+            cleared += 1;
+        }
+        cleared
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// What kind of memory a [`Region`] is mapped from.
@@ -38,10 +39,11 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps `len` bytes, rounded up to whole pages, zeroed, and not resident until touched.
+    /// Maps `len` bytes, rounded up to whole pages, zeroed, and not resident until touched. A memory file is
+    /// sealed: nobody can change its length.
     pub fn new(kind: RegionKind, len: usize) -> Result<Self, RegionError> {
-        let len = len.max(1).next_multiple_of(4096);
         let fail = |source| RegionError { bytes: len, source };
+        let len = len.max(1).checked_next_multiple_of(4096).ok_or(fail(rustix::io::Errno::NOMEM))?;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let (base, file) = match kind {
             RegionKind::Anonymous => {
@@ -52,9 +54,12 @@ impl Region {
                 (base.map_err(fail)?, None)
             }
             RegionKind::MemoryFile => {
-                let flags = rustix::fs::MemfdFlags::CLOEXEC;
-                let file = rustix::fs::memfd_create("sunstar-region", flags).map_err(fail)?;
-                rustix::fs::ftruncate(&file, len as u64).map_err(fail)?;
+                let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+                let file = memfd_create("sunstar-region", flags).map_err(fail)?;
+                ftruncate(&file, len as u64).map_err(fail)?;
+                // A peer that could shrink the file would have this process killed by its next access.
+                fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+                    .map_err(fail)?;
                 // SAFETY: a fresh mapping at an address of the kernel's choice, over the file just made.
                 let base = unsafe { mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, &file, 0) };
                 (base.map_err(fail)?, Some(file))

@@ -32,11 +32,14 @@ impl ReturnRing {
     /// The most loans a ring can be asked to have room for.
     pub(crate) const MAX_CAPACITY: usize = 1 << 31;
 
-    /// A ring for at least `capacity` loans at a time, rounded up to a power of two. `first` is the first ticket.
-    pub(crate) fn new(capacity: usize, first: u32) -> Self {
+    /// The first ticket: every ring's count wraps at once, not after a day of traffic.
+    pub(crate) const FIRST_TICKET: u32 = u32::MAX - 1;
+
+    /// A ring for at least `capacity` loans at a time, rounded up to a power of two.
+    pub(crate) fn new(capacity: usize) -> Self {
         let size = capacity.clamp(2, Self::MAX_CAPACITY).next_power_of_two();
         let cells = (0..size).map(|_| AtomicU32::new(0)).collect();
-        Self { tail: Tail(AtomicU32::new(first)), cells, mask: (size - 1) as u32 }
+        Self { tail: Tail(AtomicU32::new(Self::FIRST_TICKET)), cells, mask: (size - 1) as u32 }
     }
 
     /// How many loans may be out at a time.

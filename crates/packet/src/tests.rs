@@ -142,15 +142,89 @@ fn a_ring_gets_only_buffers_nobody_else_holds_and_what_it_says_is_checked() {
     drop(clone);
     let (slot, offset) = pool.give_to_ring(buffer).unwrap();
     assert_eq!(offset, slot as usize * 2048);
+    let held = pool.allocate(SizeClass::Small, 0).unwrap();
     // SAFETY: no device writes here; the calls that lie are refused.
     unsafe {
         assert!(pool.take_from_ring(999, 0, 10).is_none(), "no such slot");
-        assert!(pool.take_from_ring(slot + 1, 0, 10).is_none(), "not out");
+        assert!(pool.take_from_ring(slot + 1, 0, 10).is_none(), "out, but not in a ring");
+        assert!(pool.take_from_ring(slot + 2, 0, 10).is_none(), "not out");
         assert!(pool.take_from_ring(slot, 2000, 100).is_none(), "beyond the slot");
         assert!(pool.take_from_ring(slot, usize::MAX, 2).is_none(), "overflow");
-        assert_eq!(pool.take_from_ring(slot, 10, 100).unwrap().len(), 100);
+        let taken = pool.take_from_ring(slot, 10, 100).unwrap();
+        assert_eq!(taken.len(), 100);
+        assert!(pool.take_from_ring(slot, 10, 100).is_none(), "said twice");
     }
+    drop(held);
     assert_eq!(pool.buffers_out(), 0);
+}
+
+#[test]
+fn a_closed_device_gives_back_what_its_rings_had() {
+    let memory = Memory::new();
+    let pool = pool(&memory);
+    for _ in 0..3 {
+        pool.give_to_ring(pool.allocate(SizeClass::Small, 0).unwrap()).unwrap();
+    }
+    let kept = pool.allocate(SizeClass::Small, 0).unwrap();
+    // SAFETY: there is no device that could use the slots.
+    assert_eq!(unsafe { pool.clear_rings() }, 3);
+    assert_eq!(pool.buffers_out(), 1);
+    drop((pool, kept));
+    assert_eq!(memory.homes(), 0);
+}
+
+#[test]
+fn memory_that_a_device_may_still_write_is_never_unmapped() {
+    let memory = Memory::new();
+    let dies = pool(&memory);
+    dies.give_to_ring(dies.allocate(SizeClass::Small, 0).unwrap()).unwrap();
+    drop(dies);
+    assert_eq!((memory.reclaim(), memory.homes()), (Reclaimed::default(), 1));
+}
+
+#[test]
+fn lengths_beyond_four_gibibytes_are_not_cut_to_32_bits() {
+    let pool = pool(&Memory::new());
+    let huge = (1 << 32) + 1;
+    let mut kept = Packet::new(pool.copy_of(b"abc").unwrap());
+    kept.truncate(huge);
+    assert_eq!(kept.head(), b"abc");
+    kept.trim_front(huge);
+    assert!(kept.is_empty());
+    assert!(kept.prepend(huge).is_none());
+    assert_eq!(pool.allocate(SizeClass::Small, huge).unwrap().headroom(), 2048);
+    let mut loan = pool.copy_of(b"abc").unwrap().lend();
+    loan.truncate(huge);
+    assert_eq!(&loan[..], b"abc");
+    loan.trim_front(huge);
+    assert!(loan.is_empty());
+}
+
+#[test]
+fn a_pool_too_large_to_count_is_refused_as_one_too_large_to_map() {
+    let overflow = PoolConfig { small_size: 1 << 30, small_count: 1 << 31, ..PoolConfig::default() };
+    let slot = PoolConfig { small_size: 1 << 32, small_count: 1, ..PoolConfig::default() };
+    let slots = PoolConfig { small_count: u32::MAX as usize, ..PoolConfig::default() };
+    let bytes = PoolConfig { staging_count: usize::MAX, ..PoolConfig::default() };
+    for config in [overflow, slot, slots, bytes] {
+        let error = Pool::new(&Memory::new(), &config).expect_err("no machine has that").to_string();
+        assert!(error.contains("lower the pool's slot counts"), "{error}");
+    }
+}
+
+#[test]
+fn the_slots_of_both_classes_lie_side_by_side_and_within_the_memory() {
+    let pool = pool(&Memory::new());
+    let (base, len) = pool.memory_range();
+    let mut buffers: Vec<_> = (0..8).map(|_| pool.allocate(SizeClass::Small, 0).unwrap()).collect();
+    buffers.extend((0..2).map(|_| pool.allocate(SizeClass::Staging, 0).unwrap()));
+    let mut at = base.as_ptr() as usize;
+    for buffer in &mut buffers {
+        let room = buffer.tailroom();
+        assert_eq!(buffer.append(room).unwrap().as_ptr() as usize, at);
+        at += room;
+    }
+    assert!(at <= base.as_ptr() as usize + len);
 }
 
 #[test]
@@ -168,6 +242,25 @@ fn a_memory_file_can_be_given_to_a_peer() {
     let config =
         PoolConfig { region: RegionKind::MemoryFile, small_count: 4, staging_count: 1, ..Default::default() };
     let pool = Pool::new(&Memory::new(), &config).unwrap();
-    assert!(pool.memory_file().is_some());
+    let file = pool.memory_file().expect("it has a file");
+    let shrunk = rustix::fs::ftruncate(file, 4096);
+    assert_eq!(shrunk, Err(rustix::io::Errno::PERM), "a peer that could shrink it would kill this process");
     assert_eq!(&pool.copy_of(b"in the file").unwrap()[..], b"in the file");
+}
+
+#[test]
+fn what_counts_without_atomics_cannot_leave_its_thread() {
+    // A type that is `Send` has two candidates for `probe`, and the line does not compile.
+    trait Probe<T> {
+        fn probe() {}
+    }
+    impl<T: ?Sized> Probe<()> for T {}
+    impl<T: ?Sized + Send> Probe<u8> for T {}
+    <Pool as Probe<_>>::probe();
+    <Buffer as Probe<_>>::probe();
+    <Staging as Probe<_>>::probe();
+    <Packet as Probe<_>>::probe();
+    fn sends<T: Send + Sync>() {}
+    sends::<Loan>();
+    sends::<Memory>();
 }
