@@ -1,0 +1,52 @@
+//! `cargo xtask accept`: what takes minutes and gigabytes, or compares with others. Each part prints the
+//! figures it judges by.
+
+mod bulk;
+mod mutation;
+mod speed;
+
+use std::process::ExitCode;
+
+use crate::failure::{Failure, ensure};
+use crate::interop::{self, Stage};
+use crate::report::Report;
+use crate::{tools, workspace};
+
+/// Speed and memory are judged as users get them.
+const PROFILE: &str = "release";
+
+/// One part of the acceptance.
+struct Part {
+    name: &'static str,
+    run: fn(&Stage) -> Result<(), Failure>,
+}
+
+const PARTS: &[Part] = &[
+    Part { name: "ping, curl and wrk, and what tshark thinks of it", run: bulk::ping_curl_and_wrk },
+    Part { name: "a gibibyte each way, and what tshark thinks of it", run: bulk::a_gibibyte_each_way },
+    Part { name: "a million mutated frames", run: mutation::a_million_mutated_frames },
+    Part { name: "speed beside the kernel", run: speed::beside_the_kernel },
+];
+
+/// Runs the parts whose name contains `only` (all, if it is `None`).
+pub(crate) fn run(only: Option<&str>) -> ExitCode {
+    let parts: Vec<&Part> =
+        PARTS.iter().filter(|part| only.is_none_or(|only| part.name.contains(only))).collect();
+    if parts.is_empty() {
+        let names: Vec<_> = PARTS.iter().map(|part| part.name).collect();
+        eprintln!("no part is called {:?}; there are:\n  {}", only.unwrap_or_default(), names.join("\n  "));
+        return ExitCode::FAILURE;
+    }
+    let mut report = Report::default();
+    report.step("tools", || tools::ensure_installed(&tools::ACCEPTANCE.iter().copied().collect()));
+    let built = report.step("release build", || workspace::build_sunstar(PROFILE).map(drop));
+    for part in parts {
+        report.step(part.name, || {
+            ensure!(built, "there is no command to test: the release build failed");
+            interop::ensure_possible()?;
+            let stage = Stage::new(workspace::sunstar(PROFILE)?)?;
+            stage.play(part.run)
+        });
+    }
+    report.close()
+}

@@ -1,0 +1,99 @@
+//! `cargo xtask test`: every step a change must pass, and the choice of some of them.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::failure::{Failure, ensure};
+use crate::interop;
+use crate::process;
+use crate::report::Report;
+use crate::tools::{self, Tool};
+use crate::workspace::{self, run_cargo, run_cargo_with};
+
+const SPELLING_DEADLINE: Duration = Duration::from_secs(60);
+
+/// One step that looks at the workspace.
+struct Check {
+    name: &'static str,
+    tools: &'static [Tool],
+    run: fn() -> Result<(), Failure>,
+}
+
+/// The step the interop cases stand on.
+const INTEROP_BUILD: &str = "interop build";
+
+/// The steps ahead of the interop cases, the quick ones first.
+const CHECKS: &[Check] = &[
+    Check { name: "format", tools: &[], run: || run_cargo(&["fmt", "--all", "--check"]) },
+    Check {
+        name: "spelling",
+        tools: &[tools::TYPOS],
+        run: || {
+            Ok(process::stream(tools::TYPOS.command().current_dir(workspace::root()), SPELLING_DEADLINE)?)
+        },
+    },
+    Check { name: "unused dependencies", tools: &[tools::MACHETE], run: || run_cargo(&["machete"]) },
+    Check {
+        name: "licences and sources",
+        tools: &[tools::DENY],
+        run: || run_cargo(&["deny", "--workspace", "check", "licenses", "bans", "sources"]),
+    },
+    Check {
+        name: "clippy",
+        tools: &[],
+        run: || run_cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+    },
+    Check {
+        name: "documentation",
+        tools: &[],
+        run: || run_cargo_with(("RUSTDOCFLAGS", "-D warnings"), &["doc", "--workspace", "--no-deps"]),
+    },
+    Check { name: "tests", tools: &[tools::NEXTEST], run: || run_cargo(&["nextest", "run", "--workspace"]) },
+    Check { name: "documentation's tests", tools: &[], run: || run_cargo(&["test", "--workspace", "--doc"]) },
+    Check { name: "models", tools: &[], run: models },
+];
+
+/// The interleavings of our own atomics, explored by loom. The flag changes every crate, so the build has
+/// a directory of its own: the other steps' would be thrown away by it.
+fn models() -> Result<(), Failure> {
+    let directory = workspace::target_directory()?.join("loom");
+    let directory = directory.to_string_lossy();
+    let arguments =
+        ["test", "--package", "sunstar-packet", "--release", "--target-dir", &directory, "--test", "loom*"];
+    run_cargo_with(("RUSTFLAGS", "--cfg loom"), &arguments)
+}
+
+/// Runs the steps and interop cases whose name contains `only` (all, if it is `None`). A case is called
+/// `interop::its_name`.
+pub(crate) fn run(only: Option<&str>) -> ExitCode {
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
+    let checks: Vec<&Check> = CHECKS.iter().filter(|check| wanted(check.name)).collect();
+    let cases: Vec<_> = interop::cases().filter(|case| wanted(&case.full_name())).collect();
+    if checks.is_empty() && cases.is_empty() {
+        let checks = CHECKS.iter().map(|check| check.name.to_owned());
+        let names: Vec<_> = checks.chain(interop::cases().map(|case| case.full_name())).collect();
+        eprintln!("nothing is called {:?}; there are:\n  {}", only.unwrap_or_default(), names.join("\n  "));
+        return ExitCode::FAILURE;
+    }
+
+    let mut report = Report::default();
+    let mut needed: BTreeSet<Tool> = checks.iter().flat_map(|check| check.tools).copied().collect();
+    if !cases.is_empty() {
+        needed.extend(tools::INTEROP);
+    }
+    report.step("tools", || tools::ensure_installed(&needed));
+    for check in checks {
+        report.step(check.name, check.run);
+    }
+    if !cases.is_empty() {
+        let built = report.step(INTEROP_BUILD, || workspace::build_sunstar(interop::PROFILE).map(drop));
+        for case in cases {
+            report.step(&case.full_name(), || {
+                ensure!(built, "there is no command to test: `{INTEROP_BUILD}` failed");
+                case.run()
+            });
+        }
+    }
+    report.close()
+}

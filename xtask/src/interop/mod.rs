@@ -1,0 +1,93 @@
+//! The interop tests: the `sunstar` command with the kernel, curl, wrk and tshark at the other end.
+//!
+//! Each case is one function with a sentence for a name. It makes the network namespaces it needs, and
+//! what it made is gone when it returns, panics, or is interrupted.
+
+mod capture;
+mod embedded;
+mod http;
+mod load;
+mod namespace;
+mod ping;
+mod stage;
+mod wire;
+
+pub(crate) use capture::inspect;
+pub(crate) use http::{Curl, download_in_parallel, random_file, sha256, url};
+pub(crate) use load::{Wrk, wrk};
+pub(crate) use namespace::{Namespace, remove_abandoned as remove_abandoned_namespaces};
+pub(crate) use stage::{KERNEL, SERVER, Stage, TAP, TapServer};
+pub(crate) use wire::transfer;
+
+use crate::failure::{Failure, ensure};
+use crate::workspace;
+
+/// How the command under test is built: release speed with debug's checks.
+pub(crate) const PROFILE: &str = "checked";
+
+/// What a case's full name begins with.
+pub(crate) const PREFIX: &str = "interop::";
+
+/// One interop test.
+pub(crate) struct Case {
+    name: &'static str,
+    run: fn(&Stage) -> Result<(), Failure>,
+}
+
+macro_rules! cases {
+    ($($module:ident :: $case:ident),+ $(,)?) => {
+        &[$(Case { name: stringify!($case), run: $module::$case }),+]
+    };
+}
+
+const CASES: &[Case] = cases![
+    ping::the_kernel_pings_the_server_and_loses_nothing,
+    ping::a_ping_that_fills_the_mtu_is_answered,
+    ping::our_ping_reaches_the_kernel,
+    http::curl_fetches_the_page,
+    http::the_counters_are_an_object_with_an_array_of_shards,
+    http::a_posted_body_is_answered_with_its_sha256,
+    http::a_large_download_arrives_unchanged,
+    http::a_large_upload_arrives_unchanged,
+    http::many_downloads_at_once_arrive_unchanged,
+    http::a_port_nobody_listens_on_refuses_at_once,
+    wire::a_host_behind_a_router_finds_every_checksum_right,
+    wire::chargen_and_discard_move_bytes,
+    load::wrk_keeps_connections_alive_without_an_error,
+    load::wrk_opens_a_connection_a_request_without_an_error,
+    capture::tshark_finds_nothing_wrong_in_the_server_s_own_capture,
+    embedded::an_unprivileged_user_serves_on_the_machine_s_loopback,
+    embedded::a_tap_without_permission_is_refused_with_advice,
+    http::a_server_asked_to_end_does_so_with_success,
+];
+
+/// All cases, in the order they run.
+pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
+    CASES.iter()
+}
+
+impl Case {
+    /// The name to choose it by.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+
+    /// Plays the case on a stage of its own. A failure tells what the services printed.
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        ensure_possible()?;
+        Stage::new(workspace::sunstar(PROFILE)?)?.play(self.run)
+    }
+}
+
+/// Says what is missing when this machine or user cannot run the cases.
+pub(crate) fn ensure_possible() -> Result<(), Failure> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "the interop tests make network namespaces and a tap: run them as root (`sudo -E cargo xtask interop`)"
+    );
+    ensure!(
+        std::path::Path::new("/dev/net/tun").exists(),
+        "/dev/net/tun does not exist: load the `tun` module, or give this container the device"
+    );
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Network namespaces of our own: made with unique names, and removed with everything in them.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::cleanup::{Leftover, Registration};
+use crate::failure::Failure;
+use crate::process::{self, Finished};
+
+/// How long a command that only configures may take.
+const CONFIGURE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// All our namespaces' names begin so; the id of the process that made it follows.
+const NAME_PREFIX: &str = "sunstar-";
+
+/// A network namespace with its loopback up. Dropping it ends what runs in it and removes it.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    name: String,
+    _registration: Registration,
+}
+
+impl Namespace {
+    /// Makes one. The role is part of its name, for whoever looks.
+    pub(crate) fn new(role: &str) -> Result<Self, Failure> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{NAME_PREFIX}{}-{number}-{role}", std::process::id());
+        let _registration = Registration::new(Leftover::Namespace(name.clone()));
+        let namespace = Self { name, _registration };
+        configure(Command::new("ip").args(["netns", "add", &namespace.name]))?;
+        namespace.ip(&["link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    /// A command that will run inside.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs `ip` with these arguments on the inside.
+    pub(crate) fn ip(&self, arguments: &[&str]) -> Result<Finished, Failure> {
+        configure(Command::new("ip").args(["-netns", &self.name]).args(arguments))
+    }
+
+    /// Runs a program inside that only configures or shows.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<Finished, Failure> {
+        configure(self.command(program).args(arguments))
+    }
+
+    /// Gives an interface an address (with prefix length) and takes it up.
+    pub(crate) fn bring_up(&self, interface: &str, address: &str) -> Result<(), Failure> {
+        self.ip(&["address", "add", address, "dev", interface])?;
+        self.ip(&["link", "set", interface, "up"])?;
+        Ok(())
+    }
+
+    /// Joins this namespace and another by a pair of virtual Ethernet interfaces.
+    pub(crate) fn join(&self, here: &str, other: &Self, there: &str) -> Result<(), Failure> {
+        let peer = ["type", "veth", "peer", "name", there, "netns", &other.name];
+        self.ip(&[&["link", "add", "name", here], peer.as_slice()].concat())?;
+        Ok(())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        Leftover::Namespace(self.name.clone()).undo();
+    }
+}
+
+fn configure(command: &mut Command) -> Result<Finished, Failure> {
+    Ok(process::capture_success(command, CONFIGURE_DEADLINE)?)
+}
+
+/// Removes the namespaces of earlier runs whose process was killed before it could.
+pub(crate) fn remove_abandoned() {
+    let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let id = name.strip_prefix(NAME_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if id.is_some_and(|id| !std::path::Path::new(&format!("/proc/{id}")).exists()) {
+            Leftover::Namespace(name).undo();
+        }
+    }
+}
