@@ -65,3 +65,51 @@ impl<'a> Iterator for Walk<'a> {
 }
 
 impl core::iter::FusedIterator for Walk<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many steps the walk takes, and whether it ends with an error.
+    fn steps(bytes: &[u8]) -> (usize, bool) {
+        let mut steps = 0;
+        let mut failed = false;
+        for step in Walk::new(bytes) {
+            assert!(!failed, "a step behind the malformed option");
+            steps += 1;
+            failed = step.is_err();
+        }
+        (steps, failed)
+    }
+
+    #[test]
+    fn no_kind_and_length_makes_the_walk_longer_than_its_bytes() {
+        for filler in [0, NOP, 2, 255] {
+            for kind in 0..=255 {
+                for length in 0..=255 {
+                    for room in [2, 3, 10, 40, 255] {
+                        let mut bytes = [filler; 255];
+                        (bytes[0], bytes[1]) = (kind, length);
+                        let (steps, _) = steps(&bytes[..room]);
+                        assert!(steps <= room, "kind {kind}, length {length}, {room} bytes: {steps} steps");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_below_two_or_beyond_the_bytes_ends_the_walk() {
+        assert_eq!(steps(&[NOP, 9, 0, NOP]), (2, true));
+        assert_eq!(steps(&[NOP, 9, 1, NOP]), (2, true));
+        assert_eq!(steps(&[9, 5, 0, 0]), (1, true));
+        assert_eq!(steps(&[NOP, NOP, 9]), (3, true));
+        assert_eq!(steps(&[9, 4, 0, 0]), (1, false));
+    }
+
+    #[test]
+    fn what_is_behind_the_end_is_not_read() {
+        assert_eq!(steps(&[NOP, END, 9, 0]), (1, false));
+        assert_eq!(steps(&[]), (0, false));
+    }
+}

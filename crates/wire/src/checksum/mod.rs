@@ -133,3 +133,6 @@ pub const fn update(old_checksum: u16, old_word: u16, new_word: u16) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
+
+#[cfg(test)]
+mod tests;

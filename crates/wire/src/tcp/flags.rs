@@ -97,3 +97,26 @@ impl fmt::Display for TcpFlags {
             .try_for_each(|(_, letter)| fmt::Write::write_char(f, *letter))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_read_as_tcpdump_writes_them() {
+        assert_eq!(TcpFlags::NONE.to_string(), "none");
+        assert_eq!(TcpFlags::SYN.to_string(), "S");
+        assert_eq!((TcpFlags::ACK | TcpFlags::SYN).to_string(), "S.");
+        assert_eq!((TcpFlags::ACK | TcpFlags::PSH | TcpFlags::FIN).to_string(), "FP.");
+        assert_eq!((TcpFlags::SYN | TcpFlags::ECE | TcpFlags::CWR).to_string(), "SEW");
+    }
+
+    #[test]
+    fn containing_asks_for_all_and_intersecting_for_any() {
+        let flags = TcpFlags::SYN | TcpFlags::ACK;
+        assert!(flags.contains(TcpFlags::SYN) && flags.contains(flags));
+        assert!(!TcpFlags::SYN.contains(flags) && TcpFlags::SYN.intersects(flags));
+        assert!(!flags.intersects(TcpFlags::FIN | TcpFlags::RST));
+        assert_eq!(flags.without(TcpFlags::SYN), TcpFlags::ACK);
+    }
+}

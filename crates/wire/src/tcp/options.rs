@@ -361,3 +361,6 @@ impl Layout {
         self.len = self.len.next_multiple_of(4);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,52 @@ impl fmt::Display for SeqNumber {
         fmt::Display::fmt(&self.0, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: SeqNumber = SeqNumber(u32::MAX);
+
+    #[test]
+    fn numbers_go_on_behind_the_wrap() {
+        let mut number = LAST + 1;
+        assert_eq!(number, SeqNumber(0));
+        number += u32::MAX;
+        assert_eq!(number, LAST);
+        number -= u32::MAX;
+        assert_eq!(number - 1, LAST);
+        assert_eq!(SeqNumber(5) - LAST, 6);
+        assert_eq!(LAST - SeqNumber(5), u32::MAX - 5);
+    }
+
+    #[test]
+    fn before_and_after_look_across_the_wrap() {
+        for (earlier, later) in [(LAST, SeqNumber(0)), (SeqNumber(1), SeqNumber(2)), (LAST - 9, SeqNumber(9))]
+        {
+            assert!(earlier.before(later) && !later.before(earlier));
+            assert!(later.after(earlier) && !earlier.after(later));
+            assert!(earlier.at_or_before(later) && !later.at_or_before(earlier));
+            assert!(later.at_or_after(earlier) && !earlier.at_or_after(later));
+            assert_eq!((earlier.max(later), later.max(earlier)), (later, later));
+            assert_eq!((earlier.min(later), later.min(earlier)), (earlier, earlier));
+        }
+    }
+
+    #[test]
+    fn a_number_is_at_itself_and_neither_before_nor_after() {
+        for number in [SeqNumber(0), LAST, SeqNumber(1 << 31)] {
+            assert!(!number.before(number) && !number.after(number));
+            assert!(number.at_or_before(number) && number.at_or_after(number));
+        }
+    }
+
+    #[test]
+    fn the_window_of_before_ends_at_half_the_space() {
+        for start in [SeqNumber(0), LAST, SeqNumber(0x7fff_ffff), SeqNumber(0x1234_5678)] {
+            let farthest = start + 0x7fff_ffff;
+            assert!(start.before(farthest) && !farthest.before(start));
+            assert!(!start.before(farthest + 2) && (farthest + 2).before(start));
+        }
+    }
+}
