@@ -1,5 +1,63 @@
-//! (being built)
+//! One shard of a TCP/IP stack, as a state machine.
+//!
+//! A [`Shard`] is one core's whole stack: its own neighbours, IP, UDP and TCP tables, timers and sockets.
+//! It has no thread, clock, descriptor, or randomness of the system: time is an argument, chance a
+//! seed, and the device is whatever implements the queue pair its turn is given. The same inputs give the same
+//! outputs, byte by byte.
+//!
+//! # The one turn
+//!
+//! [`Shard::turn`] is the only way it moves. The device pulls what there is to send, a burst is received,
+//! siblings' packets come in from the mesh, due timers fire. [`Next`] says when to call again.
+//!
+//! # A packet in
+//!
+//! [`steering`] decides whose it is, from its flow key. `link` takes the Ethernet header off and knows ARP
+//! (`neighbor`). `ip` checks the header, asks the packet filters, and hands it to `tcp`, `udp` or ICMP. Headers
+//! become host-order values; the bytes are never written. Nothing is sent from here: a connection that has
+//! something to say goes on a list, and answers without a connection become short descriptors in a capped
+//! queue.
+//!
+//! # A packet out
+//!
+//! The device has room, so it asks. `link` picks the protocol whose turn it is (deficit round robin over
+//! bytes), the protocol picks the socket whose turn it is, and that socket builds one packet, with the state of
+//! this instant. No room, no question, no packet: buffers fill, and the writer waits.
+//!
+//! # The one door
+//!
+//! Applications call the `tcp_*`, `udp_*` and `echo_*` methods of [`Shard`] with handles. They answer at once;
+//! [`Shard::poll_ready`] tells which handles became ready. There is no waker here.
 
+mod config;
+mod core;
+mod counters;
+mod hash;
+mod ip;
+mod link;
+mod mesh;
+mod neighbor;
 pub mod random;
+mod shard;
+mod socket;
+pub mod steering;
+mod tcp;
 pub mod time;
 pub mod timer;
+mod udp;
+
+pub use config::{
+    DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, ShardConfig, TcpConfig, UdpConfig,
+};
+pub use counters::{ControlCounters, Counters, Drops, IpCounters, TcpCounters, UdpCounters};
+pub use ip::icmp::{EchoKey, EchoReply};
+pub use ip::{
+    FilterId, Interface, InterfaceAddress, InterfaceId, Interfaces, PacketFilter, Path, Route, Routes,
+    Verdict,
+};
+pub use mesh::{Alone, Mesh};
+pub use neighbor::{NeighborInfo, NeighborState};
+pub use shard::{Next, Shard, ShardSetup};
+pub use socket::{ConnectOptions, ListenOptions, Ready, Shutdown, SocketError, SocketHandle, TcpInfo};
+pub use tcp::{ConnectionKey, ListenerKey};
+pub use udp::{UdpKey, UdpReceived, UdpTransmit};

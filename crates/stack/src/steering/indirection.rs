@@ -125,7 +125,7 @@ fn spread(shares: &[usize]) -> Box<[ShardId]> {
                 richest = shard;
             }
         }
-        credit[richest] -= entries as i64;
+        credit[richest] -= 1;
         ShardId(richest as u16)
     };
     (0..entries).map(pick).collect()

@@ -1,0 +1,210 @@
+//! A shard's settings and their defaults.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sunstar_wire::tcp::OptionOrder;
+
+/// Settings of one shard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShardConfig {
+    /// Neighbour resolution.
+    pub neighbor: NeighborConfig,
+    /// ICMP.
+    pub icmp: IcmpConfig,
+    /// UDP.
+    pub udp: UdpConfig,
+    /// TCP.
+    pub tcp: TcpConfig,
+    /// The range ephemeral ports are chosen from (RFC 6335 section 6: 49152 to 65535; Linux's wider default here).
+    pub ephemeral_ports: EphemeralPorts,
+}
+
+/// First and last of the ephemeral ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EphemeralPorts {
+    /// The lowest port chosen.
+    pub first: u16,
+    /// The highest port chosen.
+    pub last: u16,
+}
+
+impl Default for EphemeralPorts {
+    fn default() -> Self {
+        Self { first: 32_768, last: 60_999 }
+    }
+}
+
+/// Neighbour resolution (RFC 826, RFC 1122 section 2.3.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NeighborConfig {
+    /// Entries at most. None that is reachable is pushed out by a new one.
+    pub max_entries: usize,
+    /// Packets that wait for one neighbour at most; the oldest goes first.
+    pub max_waiting: usize,
+    /// How long an answer is good for, on the average; each entry's own is half to one and a half times this.
+    pub reachable: Duration,
+    /// Time between questions.
+    pub retry: Duration,
+    /// Questions without an answer before the neighbour is given up.
+    pub attempts: u8,
+    /// How long a neighbour that was given up is not asked for again.
+    pub failed: Duration,
+}
+
+impl Default for NeighborConfig {
+    fn default() -> Self {
+        Self {
+            max_entries: 512,
+            max_waiting: 16,
+            reachable: Duration::from_secs(30),
+            retry: Duration::from_millis(800),
+            attempts: 3,
+            failed: Duration::from_secs(1),
+        }
+    }
+}
+
+/// ICMP (RFC 792, RFC 1122 section 3.2.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IcmpConfig {
+    /// Whether echo requests are answered (RFC 1122: a host MUST; an operator may decide otherwise).
+    pub answer_echo: bool,
+    /// Errors sent a second at most, on the average; a jittered bucket, so that an outsider
+    /// cannot read it like a counter.
+    pub errors_per_second: u32,
+    /// Answers that wait for the device at most.
+    pub max_queued: usize,
+}
+
+impl Default for IcmpConfig {
+    fn default() -> Self {
+        Self { answer_echo: true, errors_per_second: 1_000, max_queued: 256 }
+    }
+}
+
+/// UDP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UdpConfig {
+    /// Bytes of buffer memory a socket may hold in received datagrams.
+    pub receive_buffer: usize,
+    /// Bytes of datagrams a socket may have queued, until they have left the device.
+    pub send_buffer: usize,
+}
+
+impl Default for UdpConfig {
+    fn default() -> Self {
+        Self { receive_buffer: 1 << 20, send_buffer: 256 << 10 }
+    }
+}
+
+/// When an ACK may wait for company (RFC 9293 section 3.8.6.3, MUST-58, MUST-59).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DelayedAck {
+    /// At once for the first segments of a flow, later every second segment or after the delay.
+    #[default]
+    Quick,
+    /// Every second segment or after the delay, from the start.
+    Always,
+}
+
+/// The layout of TCP options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptionLayout {
+    /// Linux's.
+    #[default]
+    Linux,
+    /// FreeBSD's.
+    Bsd,
+}
+
+impl From<OptionLayout> for OptionOrder {
+    fn from(layout: OptionLayout) -> Self {
+        match layout {
+            OptionLayout::Linux => OptionOrder::Linux,
+            OptionLayout::Bsd => OptionOrder::Bsd,
+        }
+    }
+}
+
+/// TCP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TcpConfig {
+    /// Bytes an application may have written that are not acknowledged yet.
+    pub send_buffer: usize,
+    /// Bytes received and not yet read, at most; the window advertised comes from it.
+    pub receive_buffer: usize,
+    /// Whether window scaling is offered (RFC 7323).
+    pub window_scaling: bool,
+    /// Whether timestamps are offered (RFC 7323).
+    pub timestamps: bool,
+    /// Whether SACK is offered (RFC 2018).
+    pub sack: bool,
+    /// The layout of options.
+    pub options: OptionLayout,
+    /// When an ACK may wait.
+    pub delayed_ack: DelayedAck,
+    /// How long it may wait.
+    pub ack_delay: Duration,
+    /// The first retransmission timeout (RFC 6298 section 2.1).
+    pub initial_rto: Duration,
+    /// The least retransmission timeout.
+    pub min_rto: Duration,
+    /// The greatest retransmission timeout (RFC 6298 section 2.5).
+    pub max_rto: Duration,
+    /// Segments of the initial window (RFC 6928).
+    pub initial_window: u32,
+    /// Retransmissions of a SYN before the connection is given up (R2, RFC 9293 MUST-23).
+    pub syn_retries: u8,
+    /// Retransmissions of a SYN-ACK before the half-open connection is given up.
+    pub syn_ack_retries: u8,
+    /// Retransmissions of data before the connection is given up (R2).
+    pub retries: u8,
+    /// How long a closed connection is remembered: twice the maximum segment lifetime.
+    pub time_wait: Duration,
+    /// Connections in TIME-WAIT at most; the oldest makes room.
+    pub max_time_wait: usize,
+    /// Connections at most, half-open ones included.
+    pub max_connections: usize,
+    /// Half-open connections of one listener at most.
+    pub syn_backlog: usize,
+    /// How long a connection without an owner may take to hand over what was written.
+    pub orphan_timeout: Duration,
+    /// The least MSS a peer's option is taken at (CVE-2019-11479).
+    pub min_mss: u16,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        Self {
+            send_buffer: 512 << 10,
+            receive_buffer: 512 << 10,
+            window_scaling: true,
+            timestamps: true,
+            sack: true,
+            options: OptionLayout::Linux,
+            delayed_ack: DelayedAck::Quick,
+            ack_delay: Duration::from_millis(40),
+            initial_rto: Duration::from_secs(1),
+            min_rto: Duration::from_millis(200),
+            max_rto: Duration::from_secs(60),
+            initial_window: 10,
+            syn_retries: 6,
+            syn_ack_retries: 5,
+            retries: 15,
+            time_wait: Duration::from_secs(60),
+            max_time_wait: 65_536,
+            max_connections: 1 << 20,
+            syn_backlog: 1_024,
+            orphan_timeout: Duration::from_secs(60),
+            min_mss: 88,
+        }
+    }
+}

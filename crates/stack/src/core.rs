@@ -1,0 +1,113 @@
+//! What every protocol of a shard uses: the time of this turn, buffers, interfaces, neighbours, timers, counters.
+
+use sunstar_packet::{Departure, Medium, Packet, Pool};
+use sunstar_wire::{EtherType, IpAddress, MacAddress};
+
+use crate::config::ShardConfig;
+use crate::counters::Counters;
+use crate::ip::{InterfaceId, Interfaces, Path, Routes};
+use crate::link::{Provider, Want};
+use crate::neighbor::{Neighbors, Resolution};
+use crate::random::Random;
+use crate::socket::ReadyQueue;
+use crate::steering::Steering;
+use crate::time::Instant;
+use crate::timer::TimerWheel;
+
+/// Whom a timer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    Neighbor(crate::neighbor::NeighborKey),
+    Connection(crate::tcp::ConnectionKey),
+    TimeWait,
+}
+
+/// A packet whose next station is known.
+#[derive(Debug)]
+pub(crate) struct Addressed {
+    pub(crate) packet: Packet,
+    pub(crate) destination: MacAddress,
+    pub(crate) ether_type: EtherType,
+}
+
+pub(crate) struct Core {
+    pub(crate) config: ShardConfig,
+    pub(crate) now: Instant,
+    pub(crate) pool: Pool,
+    pub(crate) random: Random,
+    pub(crate) interfaces: Interfaces,
+    pub(crate) routes: Routes,
+    pub(crate) neighbors: Neighbors,
+    pub(crate) timers: TimerWheel<Timer>,
+    pub(crate) ready: ReadyQueue,
+    pub(crate) want: Want,
+    pub(crate) steering: Steering,
+    pub(crate) counters: Counters,
+    /// Packets that were dropped before they reached a device, and were to be accounted for.
+    pub(crate) departed: Vec<Departure>,
+}
+
+impl Core {
+    /// How to reach a destination.
+    pub(crate) fn path(&self, destination: IpAddress, source: Option<IpAddress>) -> Option<Path> {
+        self.routes.find(&self.interfaces, destination, source)
+    }
+
+    /// The station a neighbour is at, if known; if not, it is being asked for.
+    pub(crate) fn resolve(&mut self, interface: InterfaceId, next_hop: IpAddress) -> Resolution {
+        let interface = self.interfaces.get(interface);
+        if interface.medium == Medium::Ip {
+            return Resolution::Known(MacAddress::ZERO);
+        }
+        if let IpAddress::V4(address) = next_hop {
+            if address.is_multicast() {
+                return Resolution::Known(MacAddress::multicast(address));
+            }
+            if self.interfaces.is_broadcast(address) {
+                return Resolution::Known(MacAddress::BROADCAST);
+            }
+        }
+        let key = (interface.id, next_hop);
+        let resolution = self.neighbors.resolve(
+            key,
+            self.now,
+            &self.config.neighbor,
+            &mut self.timers,
+            &mut self.counters,
+        );
+        if self.neighbors.wants(key.0) {
+            self.want.set(key.0, Provider::Neighbor);
+        }
+        resolution
+    }
+
+    /// Addresses an IP packet to its next hop. While that is being asked for, the packet waits with the
+    /// neighbour and `None` comes back; so it does when the packet had to be dropped.
+    pub(crate) fn address(
+        &mut self,
+        interface: InterfaceId,
+        next_hop: IpAddress,
+        packet: Packet,
+    ) -> Option<Addressed> {
+        match self.resolve(interface, next_hop) {
+            Resolution::Known(destination) => {
+                let ether_type = if next_hop.is_ipv4() { EtherType::IPV4 } else { EtherType::IPV6 };
+                Some(Addressed { packet, destination, ether_type })
+            }
+            Resolution::Pending => {
+                let dropped =
+                    self.neighbors.park((interface, next_hop), packet, self.config.neighbor.max_waiting);
+                if let Some(dropped) = dropped {
+                    self.counters.drops.neighbor_queue_full += 1;
+                    self.departed.extend(dropped.notes.departure);
+                }
+                None
+            }
+            Resolution::Failed => {
+                self.counters.drops.host_unreachable += 1;
+                self.departed.extend(packet.notes.departure);
+                None
+            }
+        }
+    }
+}

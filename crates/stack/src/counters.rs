@@ -1,0 +1,210 @@
+//! What a shard counts. Every drop has a name.
+
+use serde::Serialize;
+
+macro_rules! counters {
+    ($(#[$outer:meta])* $name:ident { $($(#[$doc:meta])+ $field:ident,)+ }) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct $name { $($(#[$doc])+ pub $field: u64,)+ }
+
+        impl $name {
+            /// Every counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field)),+].into_iter()
+            }
+
+            /// All counters together.
+            pub fn total(&self) -> u64 {
+                self.iter().map(|(_, count)| count).sum()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets dropped, by reason.
+    Drops {
+        /// A frame, or a header in it, ended early.
+        truncated,
+        /// A header that cannot be: version, length fields, data offset.
+        malformed,
+        /// A wrong IPv4, ICMP, UDP or TCP checksum.
+        bad_checksum,
+        /// A frame for another station.
+        other_station,
+        /// An EtherType nobody here knows, IPv6 for the time being among them.
+        unknown_ether_type,
+        /// A packet for an address that is not ours.
+        not_for_us,
+        /// A source or destination that must not appear (RFC 1122 section 3.2.1.3, RFC 9293 MUST-57, MUST-63).
+        martian,
+        /// A source route (RFC 7126).
+        source_route,
+        /// A fragment; this stack does not put fragments together yet.
+        fragment,
+        /// A transport protocol nobody here knows.
+        unknown_protocol,
+        /// A filter dropped it.
+        filtered,
+        /// An ARP packet that is no valid question or answer for us.
+        bad_arp,
+        /// An ARP answer nobody asked for (RFC 5227).
+        unsolicited_arp,
+        /// The neighbour cache was full of reachable entries.
+        neighbor_cache_full,
+        /// A packet that waited for a neighbour, pushed out by a later one.
+        neighbor_queue_full,
+        /// A packet whose next hop does not answer.
+        host_unreachable,
+        /// No route to where the packet has to go.
+        no_route,
+        /// An ICMP message of a kind that is not for a host, or that answers nothing.
+        icmp_ignored,
+        /// An ICMP answer that was not sent, because of the rate limit (RFC 1812 section 4.3.2.8).
+        icmp_limited,
+        /// A queue of short answers was full.
+        reply_queue_full,
+        /// No UDP socket on that port.
+        udp_no_socket,
+        /// The receive buffer of a UDP or echo socket was full.
+        receive_buffer_full,
+        /// No TCP connection or listener for the segment.
+        tcp_no_connection,
+        /// A segment that is not acceptable (RFC 9293 section 3.10.7.4, first check).
+        tcp_unacceptable,
+        /// An old timestamp (RFC 7323 section 5).
+        tcp_paws,
+        /// An acknowledgement of nothing we sent, or too old (RFC 5961 section 5).
+        tcp_bad_acknowledgement,
+        /// A RST or SYN in the window, but not where it had to be (RFC 5961 sections 3 and 4).
+        tcp_blind_attack,
+        /// A SYN for a listener whose half-open connections are at their cap.
+        syn_queue_full,
+        /// An accepted connection for which the accept queue had no place.
+        accept_queue_full,
+        /// Out-of-order data beyond what a connection may hold.
+        tcp_out_of_order_full,
+        /// Data for a connection whose application has closed.
+        tcp_after_close,
+        /// No buffer was free for it.
+        no_buffer,
+        /// The loopback ring was full.
+        loopback_full,
+        /// A sibling's data ring was full.
+        mesh_full,
+    }
+}
+
+counters! {
+    /// What went through IP.
+    IpCounters {
+        /// Packets received and well formed.
+        received,
+        /// Bytes of those.
+        received_bytes,
+        /// Packets sent.
+        sent,
+        /// Bytes of those.
+        sent_bytes,
+        /// Packets a filter took.
+        taken_by_filter,
+        /// Multicast or broadcast packets received.
+        group_received,
+    }
+}
+
+counters! {
+    /// What went through ICMP and ARP.
+    ControlCounters {
+        /// Echo requests answered.
+        echo_answered,
+        /// Errors sent.
+        errors_sent,
+        /// Errors received that concerned a socket.
+        errors_received,
+        /// ARP requests sent.
+        arp_requests_sent,
+        /// ARP replies sent.
+        arp_replies_sent,
+        /// Neighbours that were resolved.
+        neighbors_resolved,
+        /// Neighbours that did not answer.
+        neighbors_failed,
+    }
+}
+
+counters! {
+    /// What went through UDP.
+    UdpCounters {
+        /// Datagrams delivered to a socket.
+        received,
+        /// Datagrams sent.
+        sent,
+    }
+}
+
+counters! {
+    /// What went through TCP.
+    TcpCounters {
+        /// Segments received; a coalesced one counts once.
+        segments_received,
+        /// Segments built; one that the device cuts counts once.
+        segments_built,
+        /// Segments built that the device cuts.
+        segments_offloaded,
+        /// Segments received that the device had coalesced.
+        segments_coalesced,
+        /// Payload bytes received in order.
+        bytes_received,
+        /// Payload bytes sent for the first time.
+        bytes_sent,
+        /// Segments sent again.
+        retransmissions,
+        /// Retransmission timeouts.
+        timeouts,
+        /// Fast retransmissions entered (RFC 5681, RFC 6675).
+        fast_recoveries,
+        /// Connections opened from here.
+        active_opens,
+        /// Connections opened from elsewhere.
+        passive_opens,
+        /// Connections that ended in order.
+        closed,
+        /// Connections aborted by us or the peer, or timed out.
+        aborted,
+        /// RST segments sent.
+        resets_sent,
+        /// RST segments accepted.
+        resets_received,
+        /// Challenge ACKs sent (RFC 5961).
+        challenge_acks,
+        /// Window probes sent.
+        window_probes,
+        /// Keepalive probes sent.
+        keepalives,
+        /// Duplicate ACKs received.
+        duplicate_acks,
+        /// Segments received out of order and kept.
+        out_of_order,
+        /// Connections in TIME-WAIT that made room for a new one early (RFC 6191) or under pressure.
+        time_wait_reused,
+    }
+}
+
+/// Everything a shard counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Turns taken.
+    pub turns: u64,
+    /// Packets dropped, by reason.
+    pub drops: Drops,
+    /// What went through IP.
+    pub ip: IpCounters,
+    /// What went through ICMP and ARP.
+    pub control: ControlCounters,
+    /// What went through UDP.
+    pub udp: UdpCounters,
+    /// What went through TCP.
+    pub tcp: TcpCounters,
+}

@@ -1,0 +1,148 @@
+//! Echo sockets: what ping needs (RFC 792). One identifier each; requests out, replies in.
+
+use std::collections::VecDeque;
+
+use slotmap::new_key_type;
+use sunstar_packet::Packet;
+use sunstar_wire::icmpv4::Icmpv4Message;
+use sunstar_wire::{Ecn, IpAddress, Protocol};
+
+use super::{Icmp, build};
+use crate::core::{Addressed, Core};
+use crate::ip::input::IpInput;
+use crate::ip::interface::InterfaceId;
+use crate::ip::output::IpOutput;
+use crate::link::Provider;
+use crate::socket::{Ready, SocketError, SocketHandle};
+use crate::time::Instant;
+
+new_key_type! {
+    /// Names an echo socket.
+    pub struct EchoKey;
+}
+
+/// A reply to an echo request.
+#[derive(Debug)]
+pub struct EchoReply {
+    /// Who answered.
+    pub from: IpAddress,
+    /// The request's sequence number.
+    pub sequence: u16,
+    /// Its time to live when it arrived.
+    pub ttl: u8,
+    /// When it arrived.
+    pub at: Instant,
+    /// The request's data.
+    pub payload: Packet,
+}
+
+pub(crate) struct EchoSocket {
+    identifier: u16,
+    requests: VecDeque<Request>,
+    replies: VecDeque<EchoReply>,
+    pub(crate) ready: Ready,
+}
+
+struct Request {
+    destination: IpAddress,
+    sequence: u16,
+    ttl: u8,
+    payload: Packet,
+}
+
+/// Requests or replies that wait in one socket at most.
+const MAX_WAITING: usize = 64;
+
+impl Icmp {
+    pub(crate) fn open(&mut self) -> EchoKey {
+        self.next_identifier = self.next_identifier.wrapping_add(1);
+        let identifier = self.next_identifier;
+        self.sockets.insert(EchoSocket {
+            identifier,
+            requests: VecDeque::new(),
+            replies: VecDeque::new(),
+            ready: Ready::NONE,
+        })
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        core: &mut Core,
+        key: EchoKey,
+        destination: IpAddress,
+        (sequence, ttl): (u16, u8),
+        data: &[u8],
+    ) -> Result<(), SocketError> {
+        let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        let path = core.path(destination, None).ok_or(SocketError::NetworkUnreachable { destination })?;
+        let limit = path.mtu.saturating_sub(28);
+        if data.len() > limit {
+            return Err(SocketError::MessageTooLong { len: data.len(), limit });
+        }
+        if socket.requests.len() >= MAX_WAITING {
+            return Err(SocketError::WouldBlock);
+        }
+        let payload = Packet::new(core.pool.copy_of(data).ok_or(SocketError::WouldBlock)?);
+        socket.requests.push_back(Request { destination, sequence, ttl, payload });
+        core.want.set(path.interface, Provider::Icmp);
+        Ok(())
+    }
+
+    pub(crate) fn recv(&mut self, key: EchoKey) -> Result<EchoReply, SocketError> {
+        let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        socket.replies.pop_front().ok_or(SocketError::WouldBlock)
+    }
+
+    pub(super) fn echo_reply(&mut self, core: &mut Core, identifier: u16, sequence: u16, input: IpInput) {
+        // One socket an identifier: they are handed out in turn, and there are few.
+        let found = self.sockets.iter_mut().find(|(_, socket)| socket.identifier == identifier);
+        let Some((key, socket)) = found else {
+            core.counters.drops.icmp_ignored += 1;
+            return;
+        };
+        if socket.replies.len() >= MAX_WAITING {
+            core.counters.drops.receive_buffer_full += 1;
+            return;
+        }
+        let (from, ttl) = (input.source, input.ttl);
+        let payload = input.into_payload(Icmpv4Message::LEN);
+        socket.replies.push_back(EchoReply { from, sequence, ttl, at: core.now, payload });
+        core.ready.set(&mut socket.ready, Ready::READABLE, SocketHandle::Echo(key));
+    }
+
+    pub(super) fn next_echo(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
+        for (key, socket) in &mut self.sockets {
+            while let Some(request) = socket.requests.front() {
+                let path = core.path(request.destination, None);
+                if path.is_some_and(|path| path.interface != interface) {
+                    break;
+                }
+                let request = socket.requests.pop_front()?;
+                core.ready.set(&mut socket.ready, Ready::WRITABLE, SocketHandle::Echo(key));
+                let Some(path) = path else {
+                    core.counters.drops.no_route += 1;
+                    continue;
+                };
+                let message =
+                    Icmpv4Message::EchoRequest { identifier: socket.identifier, sequence: request.sequence };
+                let Some(packet) = build(core, &message, request.payload) else {
+                    core.counters.drops.no_buffer += 1;
+                    continue;
+                };
+                let output = IpOutput {
+                    path,
+                    destination: request.destination,
+                    protocol: Protocol::ICMP,
+                    ttl: request.ttl,
+                    ecn: Ecn::NotEct,
+                    checksum_offset: Icmpv4Message::CHECKSUM_OFFSET,
+                    pseudo_header: false,
+                };
+                if let Some(addressed) = core.ip_send(&output, packet) {
+                    return Some(addressed);
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,165 @@
+//! IPv4 reception (RFC 791, RFC 1122 section 3.2.1): what is not for us, or cannot be, goes no further.
+
+use sunstar_packet::{ChecksumNote, Packet};
+use sunstar_wire::checksum::Accumulator;
+use sunstar_wire::ipv4::Ipv4Header;
+use sunstar_wire::{Ecn, IpAddress, Protocol};
+
+use super::filter::{FilterChain, Verdict};
+use super::interface::InterfaceId;
+use crate::core::Core;
+use crate::link::LinkInput;
+
+/// A packet for us, as the transport protocols see it.
+#[derive(Debug)]
+pub(crate) struct IpInput {
+    pub(crate) interface: InterfaceId,
+    pub(crate) source: IpAddress,
+    pub(crate) destination: IpAddress,
+    pub(crate) protocol: Protocol,
+    pub(crate) ttl: u8,
+    pub(crate) ecn: Ecn,
+    /// Bytes of the IP header at the front of `packet`.
+    pub(crate) header_len: usize,
+    /// Sent to more than one host: no error may answer it, and no connection begin with it.
+    pub(crate) group: bool,
+    /// The whole packet, IP header included, cut to its length. Nobody writes to it.
+    pub(crate) packet: Packet,
+}
+
+impl IpInput {
+    /// Bytes behind the IP header.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.packet.len() - self.header_len
+    }
+
+    /// The contiguous bytes behind the IP header: at least the transport header, if it is there at all.
+    pub(crate) fn transport(&self) -> &[u8] {
+        self.packet.head().get(self.header_len..).unwrap_or_default()
+    }
+
+    /// Whether the transport checksum is right, or the device vouches for it.
+    pub(crate) fn checksum_holds(&self, pseudo_header: bool) -> bool {
+        if self.packet.notes.checksum != ChecksumNote::None {
+            return true;
+        }
+        let mut sum = Accumulator::new();
+        if pseudo_header {
+            sum.add_pseudo(self.source, self.destination, self.protocol, self.payload_len() as u32);
+        }
+        let mut skip = self.header_len;
+        for fragment in self.packet.fragments() {
+            sum.add(fragment.get(skip..).unwrap_or_default());
+            skip = skip.saturating_sub(fragment.len());
+        }
+        sum.finish() == 0
+    }
+
+    /// The packet without its IP header and `transport_len` bytes of the next.
+    pub(crate) fn into_payload(mut self, transport_len: usize) -> Packet {
+        self.packet.trim_front(self.header_len + transport_len);
+        self.packet
+    }
+}
+
+impl Core {
+    /// Checks an IPv4 packet. What is for a transport of ours comes back.
+    pub(crate) fn ipv4_input(
+        &mut self,
+        interface: InterfaceId,
+        input: LinkInput,
+        filters: &mut FilterChain,
+    ) -> Option<IpInput> {
+        let LinkInput { mut packet, group } = input;
+        let header = match Ipv4Header::parse(packet.head()) {
+            Ok(header) => header,
+            Err(error) => {
+                self.count_parse_error(error);
+                return None;
+            }
+        };
+        // A frame may be padded, but not cut.
+        if usize::from(header.total_len) > packet.len() {
+            self.counters.drops.truncated += 1;
+            return None;
+        }
+        packet.truncate(header.total_len.into());
+        self.counters.ip.received += 1;
+        self.counters.ip.received_bytes += u64::from(header.total_len);
+        if !filters.is_empty() {
+            match filters.run(interface, &header, packet) {
+                Verdict::Pass(passed) => packet = passed,
+                Verdict::Taken => {
+                    self.counters.ip.taken_by_filter += 1;
+                    return None;
+                }
+                Verdict::Drop => {
+                    self.counters.drops.filtered += 1;
+                    return None;
+                }
+            }
+        }
+        if self.is_martian(interface, &header) {
+            self.counters.drops.martian += 1;
+            return None;
+        }
+        let Some(to_group) = self.is_for_us(interface, &header) else {
+            self.counters.drops.not_for_us += 1;
+            return None;
+        };
+        if header.header_len as usize > Ipv4Header::LEN && Ipv4Header::has_source_route(packet.head()) {
+            self.counters.drops.source_route += 1;
+            return None;
+        }
+        if header.is_fragment() {
+            self.counters.drops.fragment += 1;
+            return None;
+        }
+        if to_group {
+            self.counters.ip.group_received += 1;
+        }
+        Some(IpInput {
+            interface,
+            source: header.source.into(),
+            destination: header.destination.into(),
+            protocol: header.protocol,
+            ttl: header.ttl,
+            ecn: header.ecn,
+            header_len: header.header_len.into(),
+            // RFC 1122 section 3.2.2: a link-layer broadcast is no occasion for an error either.
+            group: group || to_group,
+            packet,
+        })
+    }
+
+    /// RFC 1122 section 3.2.1.3: addresses that must not appear where they do.
+    fn is_martian(&self, interface: InterfaceId, header: &Ipv4Header) -> bool {
+        let (source, destination) = (header.source, header.destination);
+        if interface == InterfaceId::LOOPBACK {
+            return false;
+        }
+        source.is_unspecified()
+            || source.is_multicast()
+            || source.octets()[0] >= 240
+            || source.is_loopback()
+            || destination.is_loopback()
+            || destination.is_unspecified()
+            || self.interfaces.is_broadcast(source)
+            // A packet from ourselves, out of a network: LAND among them.
+            || self.interfaces.is_local(source.into())
+    }
+
+    /// Whether a packet is for us, and if so, whether for others too.
+    fn is_for_us(&self, interface: InterfaceId, header: &Ipv4Header) -> Option<bool> {
+        let destination = header.destination;
+        if self.interfaces.is_local(destination.into()) {
+            return Some(false);
+        }
+        let group = if destination.is_multicast() {
+            self.interfaces.get(interface).has_joined(destination)
+        } else {
+            self.interfaces.is_broadcast(destination)
+        };
+        group.then_some(true)
+    }
+}

@@ -1,0 +1,191 @@
+//! Interfaces and their addresses.
+
+use core::net::Ipv4Addr;
+
+use sunstar_packet::{Capabilities, Medium, SegmentationOffload};
+use sunstar_wire::{IpAddress, MacAddress};
+
+/// An interface of a shard. All shards number them alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceId(pub u8);
+
+impl InterfaceId {
+    /// The loopback interface: always there.
+    pub const LOOPBACK: Self = Self(0);
+    /// The device a shard's turn is given.
+    pub const DEVICE: Self = Self(1);
+    /// How many there are.
+    pub(crate) const COUNT: usize = 2;
+}
+
+/// An address with the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: IpAddress,
+    /// Bits of the network's prefix: 0 to 32, or to 128.
+    pub prefix: u8,
+}
+
+impl InterfaceAddress {
+    /// Whether another address lies in the same network.
+    pub fn contains(&self, other: IpAddress) -> bool {
+        prefix_matches(self.address, self.prefix, other)
+    }
+
+    /// The network's directed broadcast address. A network of one or two addresses has none (RFC 3021).
+    pub fn broadcast(&self) -> Option<Ipv4Addr> {
+        match self.address {
+            IpAddress::V4(address) if self.prefix < 31 => {
+                Some(Ipv4Addr::from_bits(address.to_bits() | u32::MAX.checked_shr(self.prefix.into())?))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether `other` begins with the first `prefix` bits of `network`.
+pub(crate) fn prefix_matches(network: IpAddress, prefix: u8, other: IpAddress) -> bool {
+    let differing = match (network, other) {
+        (IpAddress::V4(network), IpAddress::V4(other)) => {
+            u128::from(network.to_bits() ^ other.to_bits()) << 96
+        }
+        (IpAddress::V6(network), IpAddress::V6(other)) => network.to_bits() ^ other.to_bits(),
+        _ => return false,
+    };
+    differing.leading_zeros() >= u32::from(prefix)
+}
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Which one.
+    pub id: InterfaceId,
+    /// What it carries.
+    pub medium: Medium,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// The largest IP packet, in bytes.
+    pub mtu: usize,
+    /// Whether the device completes checksums.
+    pub transmit_checksum: bool,
+    /// What the device segments.
+    pub segmentation: SegmentationOffload,
+    /// Whether the device has a carrier.
+    pub up: bool,
+    addresses: Vec<InterfaceAddress>,
+    groups: Vec<(Ipv4Addr, u32)>,
+}
+
+impl Interface {
+    /// The loopback interface: it cannot damage a packet, so nobody computes checksums for it, and it takes
+    /// segments of any size.
+    pub(crate) fn loopback() -> Self {
+        let address = InterfaceAddress { address: Ipv4Addr::LOCALHOST.into(), prefix: 8 };
+        let capabilities = Capabilities {
+            medium: Medium::Ip,
+            mac: [0; 6],
+            mtu: 65_535,
+            transmit_checksum: true,
+            segmentation: SegmentationOffload::default(),
+        };
+        Self { addresses: vec![address], ..Self::new(InterfaceId::LOOPBACK, &capabilities) }
+    }
+
+    pub(crate) fn new(id: InterfaceId, capabilities: &Capabilities) -> Self {
+        Self {
+            id,
+            medium: capabilities.medium,
+            mac: MacAddress(capabilities.mac),
+            mtu: capabilities.mtu,
+            transmit_checksum: capabilities.transmit_checksum,
+            segmentation: capabilities.segmentation,
+            up: true,
+            addresses: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Its addresses; the first is the preferred source.
+    pub fn addresses(&self) -> &[InterfaceAddress] {
+        &self.addresses
+    }
+
+    /// Whether a multicast group was joined.
+    pub fn has_joined(&self, group: Ipv4Addr) -> bool {
+        group == Ipv4Addr::new(224, 0, 0, 1) || self.groups.iter().any(|(joined, _)| *joined == group)
+    }
+
+    pub(crate) fn join(&mut self, group: Ipv4Addr) {
+        match self.groups.iter_mut().find(|(joined, _)| *joined == group) {
+            Some((_, members)) => *members += 1,
+            None => self.groups.push((group, 1)),
+        }
+    }
+
+    pub(crate) fn leave(&mut self, group: Ipv4Addr) {
+        if let Some((_, members)) = self.groups.iter_mut().find(|(joined, _)| *joined == group) {
+            *members -= 1;
+        }
+        self.groups.retain(|(_, members)| *members > 0);
+    }
+
+    /// Whether a frame to this station address concerns us.
+    pub(crate) fn listens_to(&self, mac: MacAddress) -> bool {
+        mac == self.mac
+            || mac.is_broadcast()
+            || mac == MacAddress::multicast(Ipv4Addr::new(224, 0, 0, 1))
+            || self.groups.iter().any(|(group, _)| MacAddress::multicast(*group) == mac)
+    }
+}
+
+/// All interfaces of a shard.
+#[derive(Clone, Debug)]
+pub struct Interfaces {
+    list: [Interface; InterfaceId::COUNT],
+}
+
+impl Interfaces {
+    pub(crate) fn new(device: &Capabilities) -> Self {
+        Self { list: [Interface::loopback(), Interface::new(InterfaceId::DEVICE, device)] }
+    }
+
+    /// One interface.
+    pub fn get(&self, id: InterfaceId) -> &Interface {
+        &self.list[usize::from(id.0).min(InterfaceId::COUNT - 1)]
+    }
+
+    pub(crate) fn get_mut(&mut self, id: InterfaceId) -> &mut Interface {
+        &mut self.list[usize::from(id.0).min(InterfaceId::COUNT - 1)]
+    }
+
+    /// Every interface.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.list.iter()
+    }
+
+    /// Whether an address is one of ours; the whole of 127/8 is.
+    pub fn is_local(&self, address: IpAddress) -> bool {
+        address.is_loopback()
+            || self.iter().flat_map(|interface| &interface.addresses).any(|own| own.address == address)
+    }
+
+    /// Whether an address means every host of one of our networks.
+    pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        address == Ipv4Addr::BROADCAST
+            || self
+                .iter()
+                .flat_map(|interface| &interface.addresses)
+                .any(|own| own.broadcast() == Some(address))
+    }
+
+    pub(crate) fn add_address(&mut self, id: InterfaceId, address: InterfaceAddress) {
+        let addresses = &mut self.get_mut(id).addresses;
+        addresses.retain(|own| own.address != address.address);
+        addresses.push(address);
+    }
+
+    pub(crate) fn remove_address(&mut self, id: InterfaceId, address: IpAddress) {
+        self.get_mut(id).addresses.retain(|own| own.address != address);
+    }
+}

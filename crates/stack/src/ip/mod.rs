@@ -1,0 +1,14 @@
+//! IP: interfaces, routes, delivery, the packet filter, ICMP.
+
+mod filter;
+pub(crate) mod icmp;
+mod input;
+mod interface;
+pub(crate) mod output;
+mod route;
+
+pub(crate) use filter::FilterChain;
+pub use filter::{FilterId, PacketFilter, Verdict};
+pub(crate) use input::IpInput;
+pub use interface::{Interface, InterfaceAddress, InterfaceId, Interfaces};
+pub use route::{Path, Route, Routes};

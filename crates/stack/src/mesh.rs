@@ -1,0 +1,30 @@
+//! What joins a shard to its siblings, as its turn sees it.
+
+use sunstar_packet::Loan;
+
+use crate::ip::InterfaceId;
+use crate::steering::ShardId;
+
+/// The rings between a shard and its siblings. Bounded, and never waited for.
+pub trait Mesh {
+    /// Hands a packet to a sibling. A full ring gives it back, to be dropped and counted.
+    #[expect(clippy::result_large_err, reason = "the loan itself comes back, by value as everywhere")]
+    fn forward(&mut self, to: ShardId, interface: InterfaceId, loan: Loan) -> Result<(), Loan>;
+
+    /// The next packet from a sibling, and the interface it arrived on.
+    fn receive(&mut self) -> Option<(InterfaceId, Loan)>;
+}
+
+/// The mesh of a shard that has no siblings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+impl Mesh for Alone {
+    fn forward(&mut self, _: ShardId, _: InterfaceId, loan: Loan) -> Result<(), Loan> {
+        Err(loan)
+    }
+
+    fn receive(&mut self) -> Option<(InterfaceId, Loan)> {
+        None
+    }
+}

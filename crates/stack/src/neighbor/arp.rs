@@ -1,0 +1,162 @@
+//! ARP in and out (RFC 826; the checks of RFC 5227 and of the reliability page).
+
+use sunstar_packet::{HEADROOM, Packet, Pool, SizeClass};
+use sunstar_wire::arp::{ArpOperation, ArpPacket};
+use sunstar_wire::{EtherType, IpAddress, MacAddress};
+
+use super::entry::State;
+use super::{Message, Neighbors};
+use crate::core::{Addressed, Core, Timer};
+use crate::counters::Counters;
+use crate::ip::{Interface, InterfaceId};
+use crate::link::Provider;
+use crate::timer::TimerWheel;
+
+/// A received ARP packet, and where it arrived.
+pub(crate) struct ArpInput {
+    pub(crate) interface: InterfaceId,
+    /// The station the frame came from.
+    pub(crate) station: MacAddress,
+    pub(crate) arp: ArpPacket,
+}
+
+impl Core {
+    /// Judges an ARP packet.
+    pub(crate) fn arp_input(&mut self, input: &ArpInput) {
+        let ArpInput { interface, station, arp } = input;
+        let own = self.interfaces.get(*interface);
+        let sender = IpAddress::V4(arp.sender_address);
+        let plausible = arp.sender_mac.is_unicast()
+            && arp.sender_mac == *station
+            && arp.sender_mac != own.mac
+            && !arp.sender_address.is_multicast()
+            && !self.interfaces.is_broadcast(arp.sender_address)
+            && !self.interfaces.is_local(sender);
+        if !plausible {
+            self.counters.drops.bad_arp += 1;
+            return;
+        }
+        let target = IpAddress::V4(arp.target_address);
+        if !own.addresses().iter().any(|address| address.address == target) {
+            self.counters.drops.not_for_us += 1;
+            return;
+        }
+        match arp.operation {
+            ArpOperation::Request => self.arp_request(*interface, arp, sender, target),
+            ArpOperation::Reply => self.arp_reply(*interface, arp, sender),
+            ArpOperation::Other(_) => self.counters.drops.bad_arp += 1,
+        }
+        if self.neighbors.wants(*interface) {
+            self.want.set(*interface, Provider::Neighbor);
+        }
+    }
+
+    fn arp_request(&mut self, interface: InterfaceId, arp: &ArpPacket, sender: IpAddress, target: IpAddress) {
+        let reply = Message::Reply { from: target, target: sender, to: arp.sender_mac };
+        if !self.neighbors.say(interface, reply) {
+            self.counters.drops.reply_queue_full += 1;
+        }
+        // RFC 5227 section 2.1.1: a probe comes from nobody.
+        if arp.sender_address.is_unspecified() {
+            return;
+        }
+        let neighbor = (interface, sender);
+        let stale = State::Stale { mac: arp.sender_mac };
+        match self.neighbors.by_address.get(&neighbor).copied() {
+            Some(key) => {
+                // A question may end our wait, but never changes a binding.
+                if matches!(self.neighbors.entries[key].state, State::Incomplete { .. } | State::Failed) {
+                    self.neighbors.learn(key, stale, arp.sender_mac, &mut self.timers);
+                }
+            }
+            None => {
+                if self.neighbors.insert(neighbor, stale, &self.config.neighbor).is_none() {
+                    self.counters.drops.neighbor_cache_full += 1;
+                }
+            }
+        }
+    }
+
+    fn arp_reply(&mut self, interface: InterfaceId, arp: &ArpPacket, sender: IpAddress) {
+        let asked = self.neighbors.by_address.get(&(interface, sender)).copied().filter(|key| {
+            matches!(self.neighbors.entries[*key].state, State::Incomplete { .. } | State::Probing { .. })
+        });
+        let Some(key) = asked else {
+            self.counters.drops.unsolicited_arp += 1;
+            return;
+        };
+        self.counters.control.neighbors_resolved += 1;
+        self.neighbors.confirm(key, arp.sender_mac, self.now, &self.config.neighbor, &mut self.timers);
+    }
+
+    /// The next frame of the neighbour protocol, or a packet that waited for its neighbour.
+    pub(crate) fn next_from_neighbors(&mut self, interface: InterfaceId) -> Option<Addressed> {
+        let at = usize::from(interface.0);
+        if let Some((destination, packet)) = self.neighbors.released[at].pop_front() {
+            return Some(Addressed { packet, destination, ether_type: EtherType::IPV4 });
+        }
+        let message = self.neighbors.messages[at].pop_front()?;
+        let (arp, destination) = build(&message, self.interfaces.get(interface))?;
+        let packet = emit(&arp, &self.pool)?;
+        match arp.operation {
+            ArpOperation::Request => self.counters.control.arp_requests_sent += 1,
+            _ => self.counters.control.arp_replies_sent += 1,
+        }
+        Some(Addressed { packet, destination, ether_type: EtherType::ARP })
+    }
+}
+
+impl Neighbors {
+    /// Forgets what cannot be sent: an interface has lost its address.
+    pub(crate) fn forget_messages(&mut self, interface: InterfaceId) {
+        self.messages[usize::from(interface.0)].clear();
+    }
+
+    /// Forgets every neighbour of an interface.
+    pub(crate) fn flush(
+        &mut self,
+        interface: InterfaceId,
+        timers: &mut TimerWheel<Timer>,
+        counters: &mut Counters,
+    ) {
+        let keys: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.neighbor.0 == interface)
+            .map(|(key, _)| key)
+            .collect();
+        for key in keys {
+            let entry = &mut self.entries[key];
+            counters.drops.host_unreachable += entry.packets.len() as u64;
+            self.woken.extend(entry.waiters.drain(..).map(|waiter| (waiter, false)));
+            if let Some(timer) = entry.timer.take() {
+                timers.cancel(timer);
+            }
+            self.remove(key);
+        }
+        self.forget_messages(interface);
+    }
+}
+
+fn build(message: &Message, interface: &Interface) -> Option<(ArpPacket, MacAddress)> {
+    let (operation, sender, target, to) = match *message {
+        Message::Request { target, to } => {
+            let near = interface.addresses().iter().find(|own| own.contains(target));
+            let own = near.or_else(|| interface.addresses().iter().find(|own| own.address.is_ipv4()))?;
+            (ArpOperation::Request, own.address, target, to)
+        }
+        Message::Reply { from, target, to } => (ArpOperation::Reply, from, target, to),
+    };
+    let (IpAddress::V4(sender_address), IpAddress::V4(target_address)) = (sender, target) else {
+        return None;
+    };
+    let target_mac = if to.is_broadcast() { MacAddress::ZERO } else { to };
+    let arp = ArpPacket { operation, sender_mac: interface.mac, sender_address, target_mac, target_address };
+    Some((arp, to))
+}
+
+fn emit(arp: &ArpPacket, pool: &Pool) -> Option<Packet> {
+    let mut buffer = pool.allocate(SizeClass::Small, HEADROOM)?;
+    arp.emit(buffer.append(ArpPacket::LEN)?).ok()?;
+    Some(Packet::new(buffer))
+}

@@ -1,0 +1,51 @@
+//! One entry of the neighbour cache.
+
+use std::collections::VecDeque;
+
+use sunstar_packet::Packet;
+use sunstar_wire::MacAddress;
+
+use super::{Neighbor, NeighborState, Waiter};
+use crate::time::Instant;
+use crate::timer::TimerId;
+
+/// What is known of a neighbour's station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Asked for, so many times.
+    Incomplete { attempts: u8 },
+    /// It answered us.
+    Reachable { mac: MacAddress, until: Instant },
+    /// It asked for us, and we have not asked it: good enough to answer with, to be confirmed in use.
+    Stale { mac: MacAddress },
+    /// In use and asked again, so many times.
+    Probing { mac: MacAddress, attempts: u8 },
+    /// It did not answer.
+    Failed,
+}
+
+impl State {
+    pub(super) fn info(&self, now: Instant) -> (Option<MacAddress>, NeighborState) {
+        match *self {
+            State::Incomplete { .. } => (None, NeighborState::Incomplete),
+            State::Reachable { mac, until } if now < until => (Some(mac), NeighborState::Reachable),
+            State::Reachable { mac, .. } | State::Stale { mac } => (Some(mac), NeighborState::Stale),
+            State::Probing { mac, .. } => (Some(mac), NeighborState::Probing),
+            State::Failed => (None, NeighborState::Failed),
+        }
+    }
+}
+
+pub(super) struct Entry {
+    pub(super) neighbor: Neighbor,
+    pub(super) state: State,
+    pub(super) timer: Option<TimerId>,
+    pub(super) packets: VecDeque<Packet>,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+impl Entry {
+    pub(super) fn new(neighbor: Neighbor, state: State) -> Self {
+        Self { neighbor, state, timer: None, packets: VecDeque::new(), waiters: Vec::new() }
+    }
+}

@@ -1,0 +1,283 @@
+//! Neighbours: which station has an address, found out by ARP (RFC 826; RFC 1122 section 2.3.2; RFC 5227).
+//!
+//! An entry is made when somebody here wants to send, or when a neighbour asks for us. An answer counts
+//! only while we wait for one: what nobody asked for changes nothing. Packets wait with the entry, a few
+//! at most; connections wait as [`Waiter`]s and build nothing meanwhile.
+
+mod arp;
+mod entry;
+
+use std::collections::VecDeque;
+
+use slotmap::{SlotMap, new_key_type};
+use sunstar_packet::Packet;
+use sunstar_wire::{IpAddress, MacAddress};
+
+pub(crate) use arp::ArpInput;
+use entry::{Entry, State};
+
+use crate::config::NeighborConfig;
+use crate::core::Timer;
+use crate::counters::Counters;
+use crate::hash::{Keyed, KeyedMap};
+use crate::ip::InterfaceId;
+use crate::random::Random;
+use crate::time::Instant;
+use crate::timer::TimerWheel;
+
+new_key_type! {
+    /// Names a cache entry.
+    pub(crate) struct NeighborKey;
+}
+
+/// A neighbour: an address on an interface.
+pub(crate) type Neighbor = (InterfaceId, IpAddress);
+
+/// Somebody who waits for a neighbour without a packet: a connection's key.
+pub(crate) type Waiter = crate::tcp::ConnectionKey;
+
+/// What is known of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// It is at this station.
+    Known(MacAddress),
+    /// It is being asked for.
+    Pending,
+    /// It did not answer, a moment ago.
+    Failed,
+}
+
+/// The state of a neighbour, for listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighborState {
+    /// Asked for, not answered yet.
+    Incomplete,
+    /// Confirmed not long ago.
+    Reachable,
+    /// Known, but not confirmed for a while; the next use asks again.
+    Stale,
+    /// Known, in use, and asked again.
+    Probing,
+    /// Did not answer.
+    Failed,
+}
+
+/// One line of the neighbour table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighborInfo {
+    /// The interface it is reached by.
+    pub interface: InterfaceId,
+    /// Its address.
+    pub address: IpAddress,
+    /// Its station, where known.
+    pub mac: Option<MacAddress>,
+    /// What is known.
+    pub state: NeighborState,
+}
+
+/// A packet of the neighbour protocol to be built when the device asks for it.
+#[derive(Clone, Copy, Debug)]
+enum Message {
+    Request { target: IpAddress, to: MacAddress },
+    Reply { from: IpAddress, target: IpAddress, to: MacAddress },
+}
+
+pub(crate) struct Neighbors {
+    entries: SlotMap<NeighborKey, Entry>,
+    by_address: KeyedMap<Neighbor, NeighborKey>,
+    messages: [VecDeque<Message>; InterfaceId::COUNT],
+    released: [VecDeque<(MacAddress, Packet)>; InterfaceId::COUNT],
+    /// Connections whose wait is over, and whether the neighbour answered.
+    pub(crate) woken: Vec<(Waiter, bool)>,
+    random: Random,
+}
+
+/// Messages that wait for a device at most. A question that finds no place is asked again by its timer.
+const MAX_MESSAGES: usize = 256;
+
+impl Neighbors {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        Self {
+            entries: SlotMap::with_key(),
+            by_address: KeyedMap::with_hasher(Keyed::new(random)),
+            messages: Default::default(),
+            released: Default::default(),
+            woken: Vec::new(),
+            random: Random::from_seed(random.next_u64()),
+        }
+    }
+
+    pub(crate) fn resolve(
+        &mut self,
+        neighbor: Neighbor,
+        now: Instant,
+        config: &NeighborConfig,
+        timers: &mut TimerWheel<Timer>,
+        counters: &mut Counters,
+    ) -> Resolution {
+        let Some(&key) = self.by_address.get(&neighbor) else {
+            return match self.insert(neighbor, State::Incomplete { attempts: 1 }, config) {
+                Some(key) => {
+                    self.ask(neighbor, MacAddress::BROADCAST);
+                    self.start_timer(key, now + config.retry, timers);
+                    Resolution::Pending
+                }
+                None => {
+                    counters.drops.neighbor_cache_full += 1;
+                    Resolution::Failed
+                }
+            };
+        };
+        let entry = &mut self.entries[key];
+        match entry.state {
+            State::Incomplete { .. } => Resolution::Pending,
+            State::Failed => Resolution::Failed,
+            State::Reachable { mac, until } if now < until => Resolution::Known(mac),
+            State::Reachable { mac, .. } | State::Stale { mac } => {
+                entry.state = State::Probing { mac, attempts: 1 };
+                self.ask(neighbor, mac);
+                self.start_timer(key, now + config.retry, timers);
+                Resolution::Known(mac)
+            }
+            State::Probing { mac, .. } => Resolution::Known(mac),
+        }
+    }
+
+    /// Has a packet wait for its neighbour; gives back what has to be dropped for it.
+    pub(crate) fn park(&mut self, neighbor: Neighbor, packet: Packet, limit: usize) -> Option<Packet> {
+        let Some(entry) = self.by_address.get(&neighbor).and_then(|key| self.entries.get_mut(*key)) else {
+            return Some(packet);
+        };
+        entry.packets.push_back(packet);
+        if entry.packets.len() > limit { entry.packets.pop_front() } else { None }
+    }
+
+    /// Has a connection wait for its neighbour.
+    pub(crate) fn wait(&mut self, neighbor: Neighbor, waiter: Waiter) {
+        if let Some(entry) = self.by_address.get(&neighbor).and_then(|key| self.entries.get_mut(*key)) {
+            entry.waiters.push(waiter);
+        }
+    }
+
+    /// Whether there is anything to send on an interface.
+    pub(crate) fn wants(&self, interface: InterfaceId) -> bool {
+        let interface = usize::from(interface.0);
+        !self.messages[interface].is_empty() || !self.released[interface].is_empty()
+    }
+
+    /// A timer of an entry ran out. Packets that waited in vain come back to be dropped.
+    pub(crate) fn on_timer(
+        &mut self,
+        key: NeighborKey,
+        now: Instant,
+        config: &NeighborConfig,
+        timers: &mut TimerWheel<Timer>,
+        counters: &mut Counters,
+    ) -> VecDeque<Packet> {
+        let Some(entry) = self.entries.get_mut(key) else { return VecDeque::new() };
+        entry.timer = None;
+        let neighbor = entry.neighbor;
+        match entry.state {
+            State::Incomplete { ref mut attempts } | State::Probing { ref mut attempts, .. }
+                if *attempts < config.attempts =>
+            {
+                *attempts += 1;
+                self.ask(neighbor, MacAddress::BROADCAST);
+                self.start_timer(key, now + config.retry, timers);
+                VecDeque::new()
+            }
+            State::Incomplete { .. } | State::Probing { .. } => {
+                entry.state = State::Failed;
+                let packets = core::mem::take(&mut entry.packets);
+                self.woken.extend(entry.waiters.drain(..).map(|waiter| (waiter, false)));
+                self.start_timer(key, now + config.failed, timers);
+                counters.control.neighbors_failed += 1;
+                packets
+            }
+            State::Failed => {
+                self.remove(key);
+                VecDeque::new()
+            }
+            State::Reachable { .. } | State::Stale { .. } => VecDeque::new(),
+        }
+    }
+
+    /// Every neighbour of this shard.
+    pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = NeighborInfo> {
+        self.entries.values().map(move |entry| {
+            let (mac, state) = entry.state.info(now);
+            NeighborInfo { interface: entry.neighbor.0, address: entry.neighbor.1, mac, state }
+        })
+    }
+
+    fn ask(&mut self, (interface, target): Neighbor, to: MacAddress) {
+        self.say(interface, Message::Request { target, to });
+    }
+
+    fn say(&mut self, interface: InterfaceId, message: Message) -> bool {
+        let messages = &mut self.messages[usize::from(interface.0)];
+        if messages.len() >= MAX_MESSAGES {
+            return false;
+        }
+        messages.push_back(message);
+        true
+    }
+
+    /// A new entry, if need be in place of one that is not reachable and that nobody waits for.
+    fn insert(&mut self, neighbor: Neighbor, state: State, config: &NeighborConfig) -> Option<NeighborKey> {
+        if self.entries.len() >= config.max_entries {
+            let idle = |entry: &Entry| entry.packets.is_empty() && entry.waiters.is_empty();
+            let dispensable = |entry: &Entry| match entry.state {
+                State::Stale { .. } | State::Failed => true,
+                State::Incomplete { .. } => idle(entry),
+                State::Reachable { .. } | State::Probing { .. } => false,
+            };
+            let victim = self.entries.iter().find(|(_, entry)| dispensable(entry)).map(|(key, _)| key)?;
+            self.remove(victim);
+        }
+        let key = self.entries.insert(Entry::new(neighbor, state));
+        self.by_address.insert(neighbor, key);
+        Some(key)
+    }
+
+    fn remove(&mut self, key: NeighborKey) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.by_address.remove(&entry.neighbor);
+        }
+    }
+
+    fn start_timer(&mut self, key: NeighborKey, at: Instant, timers: &mut TimerWheel<Timer>) {
+        let entry = &mut self.entries[key];
+        match entry.timer {
+            Some(timer) => {
+                timers.reschedule(timer, at);
+            }
+            None => entry.timer = Some(timers.insert(Timer::Neighbor(key), at)),
+        }
+    }
+
+    /// The neighbour is confirmed at a station: what waited may go.
+    fn confirm(
+        &mut self,
+        key: NeighborKey,
+        mac: MacAddress,
+        now: Instant,
+        config: &NeighborConfig,
+        timers: &mut TimerWheel<Timer>,
+    ) {
+        let micros = config.reachable.as_micros() as u64;
+        let until = now + core::time::Duration::from_micros(micros / 2 + self.random.below(micros.max(1)));
+        self.learn(key, State::Reachable { mac, until }, mac, timers);
+    }
+
+    fn learn(&mut self, key: NeighborKey, state: State, mac: MacAddress, timers: &mut TimerWheel<Timer>) {
+        let entry = &mut self.entries[key];
+        entry.state = state;
+        if let Some(timer) = entry.timer.take() {
+            timers.cancel(timer);
+        }
+        let released = &mut self.released[usize::from(entry.neighbor.0.0)];
+        released.extend(entry.packets.drain(..).map(|packet| (mac, packet)));
+        self.woken.extend(entry.waiters.drain(..).map(|waiter| (waiter, true)));
+    }
+}

@@ -1,0 +1,427 @@
+//! One shard, and the one turn that moves it.
+
+use sunstar_packet::{
+    Capabilities, Departure, DeviceError, FrameSource, LinkState, Packet, Pool, QueuePair, SizeClass,
+};
+use sunstar_wire::icmpv4::UnreachableCode;
+use sunstar_wire::{IpAddress, Protocol};
+
+use crate::config::ShardConfig;
+use crate::core::{Core, Timer};
+use crate::counters::Counters;
+use crate::ip::icmp::Icmp;
+use crate::ip::{
+    FilterChain, FilterId, Interface, InterfaceAddress, InterfaceId, Interfaces, PacketFilter, Path, Route,
+    Routes,
+};
+use crate::link::{Loopback, Provider, RoundRobin, Want};
+use crate::mesh::Mesh;
+use crate::neighbor::{NeighborInfo, Neighbors};
+use crate::random::Random;
+use crate::socket::{Ready, ReadyQueue, SocketHandle};
+use crate::steering::{ShardId, Steering};
+use crate::tcp::Tcp;
+use crate::time::Instant;
+use crate::timer::TimerWheel;
+use crate::udp::Udp;
+
+/// Frames the device pulls in one turn at most.
+const PULL_BUDGET: usize = 64;
+/// Frames received in one turn at most, from the device and from each other source.
+const RECEIVE_BUDGET: usize = 32;
+/// Timers fired in one turn at most.
+const TIMER_BUDGET: usize = 256;
+
+/// When a shard wants its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// There is more to do now.
+    pub busy: bool,
+    /// Something is to be sent, but the device had no room.
+    pub wants_room: bool,
+    /// Without anything received, there is nothing to do before this.
+    pub deadline: Option<Instant>,
+}
+
+/// Everything a new shard is given.
+pub struct ShardSetup {
+    /// Which shard of its host it is.
+    pub id: ShardId,
+    /// Its settings.
+    pub config: ShardConfig,
+    /// The secret all its randomness comes from. The same seed and inputs give the same outputs.
+    pub seed: [u8; 32],
+    /// What the device its turns are given can do.
+    pub device: Capabilities,
+    /// Its buffers.
+    pub pool: Pool,
+    /// How flows are spread over the shards; all siblings have the same.
+    pub steering: Steering,
+    /// The time now.
+    pub now: Instant,
+}
+
+/// One core's whole stack, as a state machine: no thread, no clock, no descriptor.
+pub struct Shard {
+    id: ShardId,
+    pub(crate) core: Core,
+    pub(crate) tcp: Tcp,
+    pub(crate) udp: Udp,
+    pub(crate) icmp: Icmp,
+    filters: FilterChain,
+    loopback: Loopback,
+    round_robin: [RoundRobin; InterfaceId::COUNT],
+    burst: Vec<Packet>,
+}
+
+impl Shard {
+    /// A shard without addresses or sockets.
+    pub fn new(setup: ShardSetup) -> Self {
+        let ShardSetup { id, config, seed, device, pool, steering, now } = setup;
+        let mut random = Random::from_key(seed);
+        Self {
+            id,
+            tcp: Tcp::new(&config.tcp, &mut random),
+            udp: Udp::new(&mut random),
+            icmp: Icmp::new(&mut random),
+            filters: FilterChain::default(),
+            loopback: Loopback::default(),
+            round_robin: Default::default(),
+            burst: Vec::with_capacity(RECEIVE_BUDGET),
+            core: Core {
+                config,
+                now,
+                pool,
+                interfaces: Interfaces::new(&device),
+                routes: Routes::default(),
+                neighbors: Neighbors::new(&mut random),
+                timers: TimerWheel::new(now),
+                ready: ReadyQueue::default(),
+                want: Want::default(),
+                steering,
+                counters: Counters::default(),
+                departed: Vec::new(),
+                random,
+            },
+        }
+    }
+
+    /// The only way a shard moves: lets the device pull, receives a burst, drains the mesh, fires due timers.
+    ///
+    /// # Errors
+    /// The device is gone. Every socket that used it has failed with `NetworkDown`.
+    pub fn turn(
+        &mut self,
+        now: Instant,
+        queue_pair: &mut impl QueuePair,
+        mesh: &mut impl Mesh,
+    ) -> Result<Next, DeviceError> {
+        self.core.now = self.core.now.max(now);
+        self.core.counters.turns += 1;
+        self.core.pool.collect();
+        let turned = self.exchange(queue_pair, mesh);
+        if turned.is_err() {
+            self.fail_device();
+        }
+        self.fire_timers();
+        self.settle();
+        let (more_received, wants_room) = turned?;
+        let due = self.core.timers.next_deadline().is_some_and(|deadline| deadline <= self.core.now);
+        let device = self.core.want.any(InterfaceId::DEVICE) && !wants_room;
+        let loopback = self.core.want.any(InterfaceId::LOOPBACK) || !self.loopback.is_empty();
+        Ok(Next {
+            busy: more_received || device || loopback || due,
+            wants_room,
+            deadline: self.core.timers.next_deadline(),
+        })
+    }
+
+    /// Sends and receives. Whether there may be more to receive, and whether the device lacks room.
+    fn exchange(
+        &mut self,
+        queue_pair: &mut impl QueuePair,
+        mesh: &mut impl Mesh,
+    ) -> Result<(bool, bool), DeviceError> {
+        self.core.interfaces.get_mut(InterfaceId::DEVICE).up = queue_pair.link() == LinkState::Up;
+        let pool = self.core.pool.clone();
+        let mut source = Source { shard: self, interface: InterfaceId::DEVICE };
+        let pulled = queue_pair.pull(&pool, PULL_BUDGET, &mut source)?;
+        let wants_room = pulled < PULL_BUDGET && self.core.want.any(InterfaceId::DEVICE);
+        self.loop_back();
+
+        let mut burst = std::mem::take(&mut self.burst);
+        let received = queue_pair.receive(&pool, RECEIVE_BUDGET, &mut burst);
+        for frame in burst.drain(..) {
+            self.steer(InterfaceId::DEVICE, frame, mesh);
+        }
+        self.burst = burst;
+        let received = received?;
+
+        let mut from_mesh = 0;
+        while from_mesh < RECEIVE_BUDGET
+            && let Some((interface, loan)) = mesh.receive()
+        {
+            from_mesh += 1;
+            self.input(interface, loan.adopt(&pool));
+        }
+        let mut looped = 0;
+        while looped < RECEIVE_BUDGET
+            && let Some(packet) = self.loopback.pop()
+        {
+            looped += 1;
+            self.steer(InterfaceId::LOOPBACK, packet, mesh);
+        }
+        Ok((received == RECEIVE_BUDGET || from_mesh == RECEIVE_BUDGET, wants_room))
+    }
+
+    /// The loopback ring pulls like a device.
+    fn loop_back(&mut self) {
+        for _ in 0..self.loopback.room() {
+            let Some(packet) = self.next_frame(InterfaceId::LOOPBACK) else { return };
+            if let Some(departure) = packet.notes.departure {
+                self.departed(departure);
+            }
+            self.loopback.push(packet);
+        }
+    }
+
+    /// Gives a frame to the shard its flow lives on.
+    fn steer(&mut self, interface: InterfaceId, frame: Packet, mesh: &mut impl Mesh) {
+        let medium = self.core.interfaces.get(interface).medium;
+        let owner = self.core.steering.shard_of_frame(frame.head(), medium);
+        let Some(sibling) = owner.filter(|owner| *owner != self.id) else {
+            return self.input(interface, frame);
+        };
+        let forwarded =
+            frame.lend(&self.core.pool).is_ok_and(|loan| mesh.forward(sibling, interface, loan).is_ok());
+        if !forwarded {
+            self.core.counters.drops.mesh_full += 1;
+        }
+    }
+
+    /// Takes a frame up: link, IP, transport.
+    fn input(&mut self, interface: InterfaceId, frame: Packet) {
+        let Some(packet) = self.core.link_input(interface, frame) else {
+            return self.wake_waiters();
+        };
+        let Some(input) = self.core.ipv4_input(interface, packet, &mut self.filters) else { return };
+        let refused = match input.protocol {
+            Protocol::TCP => return self.tcp.input(&mut self.core, input),
+            Protocol::UDP => match self.udp.input(&mut self.core, input) {
+                Ok(()) => return,
+                Err(input) => {
+                    self.core.counters.drops.udp_no_socket += 1;
+                    (UnreachableCode::Port, input)
+                }
+            },
+            Protocol::ICMP => {
+                if let Some(error) = self.icmp.input(&mut self.core, input) {
+                    match error.protocol {
+                        Protocol::TCP => self.tcp.on_icmp_error(&mut self.core, &error),
+                        Protocol::UDP => self.udp.on_icmp_error(&mut self.core, &error),
+                        _ => {}
+                    }
+                }
+                return;
+            }
+            _ => {
+                self.core.counters.drops.unknown_protocol += 1;
+                (UnreachableCode::Protocol, input)
+            }
+        };
+        self.icmp.unreachable(&mut self.core, refused.0, refused.1);
+    }
+
+    /// Connections whose neighbour was found, or was not, go on.
+    fn wake_waiters(&mut self) {
+        while let Some((connection, answered)) = self.core.neighbors.woken.pop() {
+            self.tcp.on_neighbor(&mut self.core, connection, answered);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        self.core.timers.advance(self.core.now);
+        for _ in 0..TIMER_BUDGET {
+            let Some(timer) = self.core.timers.pop_expired() else { return };
+            match timer {
+                Timer::Connection(key) => self.tcp.on_timer(&mut self.core, key),
+                Timer::TimeWait => self.tcp.on_time_wait_timer(&mut self.core),
+                Timer::Neighbor(key) => {
+                    let core = &mut self.core;
+                    let config = &core.config.neighbor;
+                    let unsent =
+                        core.neighbors.on_timer(key, core.now, config, &mut core.timers, &mut core.counters);
+                    core.counters.drops.host_unreachable += unsent.len() as u64;
+                    core.departed.extend(unsent.iter().filter_map(|packet| packet.notes.departure));
+                    for interface in [InterfaceId::LOOPBACK, InterfaceId::DEVICE] {
+                        if core.neighbors.wants(interface) {
+                            core.want.set(interface, Provider::Neighbor);
+                        }
+                    }
+                    self.wake_waiters();
+                }
+            }
+        }
+    }
+
+    /// Accounts for packets that were dropped on their way to a device.
+    fn settle(&mut self) {
+        while let Some(departure) = self.core.departed.pop() {
+            self.departed(departure);
+        }
+    }
+
+    /// The next frame for an interface, built now, from whoever's turn it is.
+    fn next_frame(&mut self, interface: InterfaceId) -> Option<Packet> {
+        let at = usize::from(interface.0);
+        // Without a buffer nothing can be built, and everybody stays on the list.
+        while self.core.pool.free(SizeClass::Small) > 0 {
+            let provider = self.round_robin[at].next(interface, &self.core.want)?;
+            let addressed = match provider {
+                Provider::Neighbor => self.core.next_from_neighbors(interface),
+                Provider::Icmp => self.icmp.next(&mut self.core, interface),
+                Provider::Udp => self.udp.next(&mut self.core, interface),
+                Provider::Tcp => self.tcp.next(&mut self.core, interface),
+            };
+            let Some(addressed) = addressed else {
+                self.core.want.clear(interface, provider);
+                continue;
+            };
+            self.round_robin[at].charge(provider, addressed.packet.len());
+            if let Some(frame) = self.core.link_output(interface, addressed) {
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    fn departed(&mut self, departure: Departure) {
+        if departure.provider == Provider::Udp as u8 {
+            self.udp.departed(&mut self.core, departure);
+        }
+    }
+
+    /// The device is gone: what used it fails.
+    fn fail_device(&mut self) {
+        let core = &mut self.core;
+        core.interfaces.get_mut(InterfaceId::DEVICE).up = false;
+        core.neighbors.flush(InterfaceId::DEVICE, &mut core.timers, &mut core.counters);
+        self.tcp.on_device_failed(&mut self.core);
+    }
+
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The time of the current turn, or the last one.
+    pub fn now(&self) -> Instant {
+        self.core.now
+    }
+
+    /// The shard's buffers.
+    pub fn pool(&self) -> &Pool {
+        &self.core.pool
+    }
+
+    /// What the shard counted.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// Whether applications or the device have left something to do: the shard wants a turn soon.
+    pub fn has_work(&self) -> bool {
+        self.core.want.any(InterfaceId::DEVICE)
+            || self.core.want.any(InterfaceId::LOOPBACK)
+            || !self.core.ready.is_empty()
+    }
+
+    /// When the next timer is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.core.timers.next_deadline()
+    }
+
+    /// The next socket that became ready, and for what. Sockets closed meanwhile are passed over.
+    pub fn poll_ready(&mut self) -> Option<(SocketHandle, Ready)> {
+        while let Some(handle) = self.core.ready.pop() {
+            let noted = match handle {
+                SocketHandle::Listener(key) => self.tcp.listener_ready(key),
+                SocketHandle::Stream(key) => self.tcp.connection_ready(key),
+                SocketHandle::Udp(key) => self.udp.sockets.get_mut(key).map(|socket| &mut socket.ready),
+                SocketHandle::Echo(key) => self.icmp.sockets.get_mut(key).map(|socket| &mut socket.ready),
+            };
+            if let Some(ready) = noted {
+                return Some((handle, std::mem::take(ready)));
+            }
+        }
+        None
+    }
+
+    /// The interfaces.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.core.interfaces.iter()
+    }
+
+    /// Gives an interface an address. The first is the preferred source.
+    pub fn add_address(&mut self, interface: InterfaceId, address: InterfaceAddress) {
+        self.core.interfaces.add_address(interface, address);
+    }
+
+    /// Takes an address away. Connections from it are reset.
+    pub fn remove_address(&mut self, interface: InterfaceId, address: IpAddress) {
+        self.core.interfaces.remove_address(interface, address);
+        self.core.neighbors.forget_messages(interface);
+        self.tcp.on_address_removed(&mut self.core, address);
+    }
+
+    /// Adds a route.
+    pub fn add_route(&mut self, route: Route) {
+        self.core.routes.add(route);
+    }
+
+    /// Removes the route to a network; whether there was one.
+    pub fn remove_route(&mut self, network: IpAddress, prefix: u8) -> bool {
+        self.core.routes.remove(network, prefix)
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.core.routes.iter()
+    }
+
+    /// How a destination is reached.
+    pub fn path(&self, destination: IpAddress) -> Option<Path> {
+        self.core.path(destination, None)
+    }
+
+    /// The neighbours.
+    pub fn neighbors(&self) -> impl Iterator<Item = NeighborInfo> {
+        self.core.neighbors.iter(self.core.now)
+    }
+
+    /// Installs a packet filter behind those already there.
+    pub fn install_filter(&mut self, filter: Box<dyn PacketFilter>) -> FilterId {
+        self.filters.install(filter)
+    }
+
+    /// Removes a packet filter; whether it was there.
+    pub fn remove_filter(&mut self, filter: FilterId) -> bool {
+        self.filters.remove(filter)
+    }
+}
+
+/// Lets a device pull from a shard.
+struct Source<'a> {
+    shard: &'a mut Shard,
+    interface: InterfaceId,
+}
+
+impl FrameSource for Source<'_> {
+    fn next(&mut self) -> Option<Packet> {
+        self.shard.next_frame(self.interface)
+    }
+
+    fn departed(&mut self, departure: Departure) {
+        self.shard.departed(departure);
+    }
+}

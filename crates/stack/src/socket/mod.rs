@@ -1,0 +1,13 @@
+//! The one door for applications: calls on handles that answer at once, and a queue of handles that became
+//! ready. Async sockets, test scripts and any later door are adapters over it.
+
+mod echo;
+mod error;
+mod ready;
+mod tcp;
+mod udp;
+
+pub use error::SocketError;
+pub(crate) use ready::ReadyQueue;
+pub use ready::{Ready, SocketHandle};
+pub use tcp::{ConnectOptions, ListenOptions, Shutdown, TcpInfo};

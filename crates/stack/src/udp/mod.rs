@@ -1,0 +1,376 @@
+//! UDP (RFC 768, RFC 1122 section 4.1): the sockets' table, demultiplexing, and the sockets that want to send.
+
+mod socket;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use slotmap::{SlotMap, new_key_type};
+use sunstar_packet::{Departure, HEADROOM, Packet, Segmentation, SegmentationKind, SizeClass};
+use sunstar_wire::udp::UdpHeader;
+use sunstar_wire::{IpAddress, Protocol};
+
+pub(crate) use socket::{Outgoing, UdpSocket};
+pub use socket::{UdpReceived, UdpTransmit};
+
+use crate::core::{Addressed, Core};
+use crate::hash::{Keyed, KeyedMap};
+use crate::ip::icmp::{ErrorKind, IcmpError};
+use crate::ip::output::IpOutput;
+use crate::ip::{InterfaceId, IpInput};
+use crate::link::Provider;
+use crate::random::Random;
+use crate::socket::{Ready, SocketError, SocketHandle};
+
+new_key_type! {
+    /// Names a UDP socket.
+    pub struct UdpKey;
+}
+
+/// Where a socket stands in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Binding {
+    /// `None`: every address of the stack.
+    local: Option<IpAddress>,
+    port: u16,
+    /// `None`: from anyone.
+    remote: Option<SocketAddr>,
+}
+
+pub(crate) struct Udp {
+    pub(crate) sockets: SlotMap<UdpKey, UdpSocket>,
+    bound: KeyedMap<Binding, UdpKey>,
+    groups: KeyedMap<(IpAddress, u16), Vec<UdpKey>>,
+    ready: [VecDeque<UdpKey>; InterfaceId::COUNT],
+}
+
+impl Udp {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        Self {
+            sockets: SlotMap::with_key(),
+            bound: KeyedMap::with_hasher(Keyed::new(random)),
+            groups: KeyedMap::with_hasher(Keyed::new(random)),
+            ready: Default::default(),
+        }
+    }
+
+    pub(crate) fn bind(&mut self, core: &mut Core, local: SocketAddr) -> Result<UdpKey, SocketError> {
+        let address = (!local.ip().is_unspecified()).then_some(local.ip());
+        if let Some(address) = address.filter(|address| !core.interfaces.is_local(*address)) {
+            return Err(SocketError::AddressNotAvailable { address });
+        }
+        let port = match local.port() {
+            0 => self.free_port(core, address, local)?,
+            port => port,
+        };
+        let binding = Binding { local: address, port, remote: None };
+        if self.bound.contains_key(&binding) {
+            return Err(SocketError::AddressInUse { address: local });
+        }
+        let key = self.sockets.insert(UdpSocket::new(SocketAddr::new(local.ip(), port)));
+        self.bound.insert(binding, key);
+        Ok(key)
+    }
+
+    /// An unpredictable free port (RFC 6056 section 3.3.1: random, then the next that is free).
+    fn free_port(
+        &self,
+        core: &mut Core,
+        local: Option<IpAddress>,
+        destination: SocketAddr,
+    ) -> Result<u16, SocketError> {
+        let range = core.config.ephemeral_ports;
+        let count = u32::from(range.last.saturating_sub(range.first)) + 1;
+        let start = core.random.below(u64::from(count)) as u32;
+        (0..count)
+            .map(|step| range.first + ((start + step) % count) as u16)
+            .find(|port| !self.bound.contains_key(&Binding { local, port: *port, remote: None }))
+            .ok_or(SocketError::NoPortLeft { destination, first: range.first, last: range.last })
+    }
+
+    pub(crate) fn connect(
+        &mut self,
+        core: &Core,
+        key: UdpKey,
+        remote: SocketAddr,
+    ) -> Result<(), SocketError> {
+        let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        let chosen = (!socket.local.ip().is_unspecified()).then_some(socket.local.ip());
+        let path = core
+            .path(remote.ip(), chosen)
+            .ok_or(SocketError::NetworkUnreachable { destination: remote.ip() })?;
+        let new = Binding { local: Some(path.source), port: socket.local.port(), remote: Some(remote) };
+        if self.bound.get(&new).is_some_and(|other| *other != key) {
+            return Err(SocketError::AddressInUse { address: socket.local });
+        }
+        self.bound.remove(&socket.binding());
+        socket.local.set_ip(path.source);
+        socket.remote = Some(remote);
+        self.bound.insert(new, key);
+        Ok(())
+    }
+
+    pub(crate) fn join(&mut self, core: &mut Core, key: UdpKey, group: IpAddress) -> Result<(), SocketError> {
+        let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        let IpAddress::V4(address) = group else {
+            return Err(SocketError::InvalidInput { what: "only IPv4 groups can be joined" });
+        };
+        if !address.is_multicast() {
+            return Err(SocketError::InvalidInput { what: "a group is an address from 224.0.0.0/4" });
+        }
+        let members = self.groups.entry((group, socket.local.port())).or_default();
+        if !members.contains(&key) {
+            members.push(key);
+            socket.groups.push(group);
+            core.interfaces.get_mut(InterfaceId::DEVICE).join(address);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leave(&mut self, core: &mut Core, key: UdpKey, group: IpAddress) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        if !socket.groups.contains(&group) {
+            return;
+        }
+        socket.groups.retain(|joined| *joined != group);
+        let at = (group, socket.local.port());
+        if let Some(members) = self.groups.get_mut(&at) {
+            members.retain(|member| *member != key);
+            if members.is_empty() {
+                self.groups.remove(&at);
+            }
+        }
+        if let IpAddress::V4(group) = group {
+            core.interfaces.get_mut(InterfaceId::DEVICE).leave(group);
+        }
+    }
+
+    pub(crate) fn close(&mut self, core: &mut Core, key: UdpKey) {
+        let groups = self.sockets.get(key).map(|socket| socket.groups.clone()).unwrap_or_default();
+        for group in groups {
+            self.leave(core, key, group);
+        }
+        if let Some(socket) = self.sockets.remove(key) {
+            self.bound.remove(&socket.binding());
+        }
+    }
+
+    /// A datagram for us. It comes back when no socket is there to take it.
+    pub(crate) fn input(&mut self, core: &mut Core, input: IpInput) -> Result<(), IpInput> {
+        let header = match UdpHeader::parse(input.transport()) {
+            Ok(header) => header,
+            Err(error) => {
+                core.count_parse_error(error);
+                return Ok(());
+            }
+        };
+        let len = usize::from(header.length);
+        // Datagrams a device coalesced have the length of one in the header, or of all.
+        let coalesced = input.packet.notes.segmentation.filter(|it| it.kind == SegmentationKind::Udp);
+        if len < UdpHeader::LEN || len > input.payload_len() {
+            core.counters.drops.malformed += 1;
+            return Ok(());
+        }
+        // RFC 768: zero says that there is none.
+        if header.checksum != 0 && !input.checksum_holds(true) {
+            core.counters.drops.bad_checksum += 1;
+            return Ok(());
+        }
+        let to = (input.destination, header.destination_port);
+        let from = SocketAddr::new(input.source, header.source_port);
+        let mut received = UdpReceived {
+            from,
+            to: SocketAddr::new(to.0, to.1),
+            ttl: input.ttl,
+            ecn: input.ecn,
+            segment_size: coalesced.map(|it| usize::from(it.size)),
+            payload: Packet::default(),
+        };
+        if input.group
+            && let Some(members) = self.groups.get(&to)
+        {
+            received.payload = input.into_payload(UdpHeader::LEN);
+            if coalesced.is_none() {
+                received.payload.truncate(len - UdpHeader::LEN);
+            }
+            for key in members {
+                let Some(copy) = received.share(&core.pool) else {
+                    core.counters.drops.no_buffer += 1;
+                    continue;
+                };
+                if let Some(socket) = self.sockets.get_mut(*key) {
+                    socket.deliver(core, *key, copy);
+                }
+            }
+            return Ok(());
+        }
+        let Some(key) = self.lookup(to.0, to.1, from) else { return Err(input) };
+        received.payload = input.into_payload(UdpHeader::LEN);
+        if coalesced.is_none() {
+            received.payload.truncate(len - UdpHeader::LEN);
+        }
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.deliver(core, key, received);
+        }
+        Ok(())
+    }
+
+    /// The socket for a datagram: a connected one before a bound one, an address before all addresses.
+    fn lookup(&self, local: IpAddress, port: u16, from: SocketAddr) -> Option<UdpKey> {
+        let exact = Binding { local: Some(local), port, remote: Some(from) };
+        let bound = Binding { remote: None, ..exact };
+        let any = Binding { local: None, ..bound };
+        [exact, bound, any].iter().find_map(|binding| self.bound.get(binding).copied())
+    }
+
+    /// An ICMP error about a datagram of ours (RFC 1122 section 4.1.3.3).
+    pub(crate) fn on_icmp_error(&mut self, core: &mut Core, error: &IcmpError) {
+        let [a, b, c, d, ..] = error.quoted;
+        let (local, remote) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let from = SocketAddr::new(error.remote, remote);
+        let Some(key) = self.lookup(error.local, local, from) else { return };
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        // As on Linux, only a connected socket hears of it: another would not know which datagram.
+        if socket.remote == Some(from) && error.kind == ErrorKind::Refused {
+            socket.error = Some(SocketError::ConnectionRefused);
+            core.ready.set(&mut socket.ready, Ready::READABLE, SocketHandle::Udp(key));
+        }
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        core: &mut Core,
+        key: UdpKey,
+        transmit: &UdpTransmit,
+        payload: &[u8],
+    ) -> Result<(), SocketError> {
+        let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        let outgoing = socket.prepare(core, transmit, payload)?;
+        let interface = outgoing.path.interface;
+        socket.charged += outgoing.charge;
+        socket.outgoing.push_back(outgoing);
+        if !socket.listed {
+            socket.listed = true;
+            self.ready[usize::from(interface.0)].push_back(key);
+        }
+        core.want.set(interface, Provider::Udp);
+        Ok(())
+    }
+
+    /// The next datagram for an interface, built now.
+    pub(crate) fn next(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
+        while let Some(key) = self.ready[usize::from(interface.0)].pop_front() {
+            let Some(socket) = self.sockets.get_mut(key) else { continue };
+            let Some(first) = socket.outgoing.front() else {
+                socket.listed = false;
+                continue;
+            };
+            if first.path.interface != interface {
+                self.relist(core, key);
+                continue;
+            }
+            let Some((output, packet)) = socket.build(core, key) else {
+                core.counters.drops.no_buffer += 1;
+                self.relist(core, key);
+                continue;
+            };
+            self.relist(core, key);
+            core.counters.udp.sent += 1;
+            if let Some(addressed) = core.ip_send(&output, packet) {
+                return Some(addressed);
+            }
+        }
+        None
+    }
+
+    /// Puts a socket with more to say at the end of the list it belongs to.
+    fn relist(&mut self, core: &mut Core, key: UdpKey) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        match socket.outgoing.front() {
+            None => socket.listed = false,
+            Some(first) => {
+                let interface = first.path.interface;
+                self.ready[usize::from(interface.0)].push_back(key);
+                core.want.set(interface, Provider::Udp);
+            }
+        }
+    }
+
+    /// A datagram has left the device, or was dropped on the way: its credit is free again.
+    pub(crate) fn departed(&mut self, core: &mut Core, departure: Departure) {
+        let key = UdpKey::from(slotmap::KeyData::from_ffi(departure.token));
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.charged = socket.charged.saturating_sub(departure.weight as usize);
+            core.ready.set(&mut socket.ready, Ready::WRITABLE, SocketHandle::Udp(key));
+        }
+    }
+}
+
+impl UdpSocket {
+    fn binding(&self) -> Binding {
+        let local = (!self.local.ip().is_unspecified()).then_some(self.local.ip());
+        Binding { local, port: self.local.port(), remote: self.remote }
+    }
+
+    /// Builds the socket's first datagram, or as many of a batch as go out as one packet.
+    fn build(&mut self, core: &mut Core, key: UdpKey) -> Option<(IpOutput, Packet)> {
+        let first = self.outgoing.front_mut()?;
+        let segmented = core.interfaces.get(first.path.interface).segmentation.udp;
+        let whole = first.segment_size.is_none_or(|size| first.payload.len() <= size || segmented);
+        let departure = Departure {
+            provider: Provider::Udp as u8,
+            token: slotmap::Key::data(&key).as_ffi(),
+            weight: first.charge as u32,
+        };
+        let output = first.output();
+        let segment_size = first.segment_size;
+        let mut packet = if whole && first.payload.is_unique() {
+            Packet::new(self.outgoing.pop_front()?.payload)
+        } else if whole {
+            let mut packet = Packet::new(core.pool.allocate(SizeClass::Small, HEADROOM)?);
+            packet.push(self.outgoing.pop_front()?.payload).ok()?;
+            packet
+        } else {
+            // A batch on a device that does not segment: one datagram at a time, the credit with the last.
+            let size = segment_size?;
+            let mut packet = Packet::new(core.pool.allocate(SizeClass::Small, HEADROOM)?);
+            packet.push(first.payload.slice(0, size)).ok()?;
+            first.payload.trim_front(size);
+            packet
+        };
+        let payload_len = packet.len();
+        if whole {
+            packet.notes.departure = Some(departure);
+        }
+        if let Some(size) = segment_size.filter(|size| *size < payload_len) {
+            packet.notes.segmentation = Some(Segmentation {
+                kind: SegmentationKind::Udp,
+                size: size as u16,
+                header_len: UdpHeader::LEN as u16,
+            });
+        }
+        let header = UdpHeader {
+            source_port: self.local.port(),
+            destination_port: output.1,
+            length: (payload_len + UdpHeader::LEN) as u16,
+            checksum: 0,
+        };
+        header.emit(packet.prepend(UdpHeader::LEN)?).ok()?;
+        Some((output.0, packet))
+    }
+}
+
+impl Outgoing {
+    fn output(&self) -> (IpOutput, u16) {
+        let output = IpOutput {
+            path: self.path,
+            destination: self.destination.ip(),
+            protocol: Protocol::UDP,
+            ttl: self.ttl,
+            ecn: self.ecn,
+            checksum_offset: UdpHeader::CHECKSUM_OFFSET,
+            pseudo_header: true,
+        };
+        (output, self.destination.port())
+    }
+}

@@ -1,0 +1,175 @@
+//! One UDP socket: what it received, what it has to send, and its credit.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use sunstar_packet::{Buffer, Packet, Pool};
+use sunstar_wire::udp::UdpHeader;
+use sunstar_wire::{Ecn, IpAddress};
+
+use super::UdpKey;
+use crate::core::Core;
+use crate::ip::Path;
+use crate::ip::output::DEFAULT_TTL;
+use crate::socket::{Ready, SocketError, SocketHandle};
+
+/// A datagram received, or several of equal size that the device coalesced.
+#[derive(Debug)]
+pub struct UdpReceived {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Which of our addresses, or which group, it was sent to.
+    pub to: SocketAddr,
+    /// Its time to live when it arrived.
+    pub ttl: u8,
+    /// Its congestion mark.
+    pub ecn: Ecn,
+    /// Bytes of each datagram but the last, when there are several.
+    pub segment_size: Option<usize>,
+    /// The data, in the buffers it arrived in.
+    pub payload: Packet,
+}
+
+impl UdpReceived {
+    /// The same once more, sharing the memory where that is possible.
+    pub(crate) fn share(&self, pool: &Pool) -> Option<Self> {
+        let payload = self.payload.share().or_else(|| self.payload.copied_into(pool))?;
+        Some(Self { payload, ..*self })
+    }
+}
+
+/// What goes with a datagram to be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UdpTransmit {
+    /// Where to; a connected socket's peer if `None`.
+    pub destination: Option<SocketAddr>,
+    /// The source address; chosen by route if `None`.
+    pub source: Option<IpAddress>,
+    /// The time to live; 64 if `None`.
+    pub ttl: Option<u8>,
+    /// The congestion mark.
+    pub ecn: Ecn,
+    /// The data is several datagrams of this many bytes each, the last one may be shorter.
+    pub segment_size: Option<usize>,
+}
+
+/// A datagram that waits for the device, or several.
+pub(crate) struct Outgoing {
+    pub(super) path: Path,
+    pub(super) destination: SocketAddr,
+    pub(super) ttl: u8,
+    pub(super) ecn: Ecn,
+    pub(super) segment_size: Option<usize>,
+    pub(super) payload: Buffer,
+    pub(super) charge: usize,
+}
+
+pub(crate) struct UdpSocket {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(super) groups: Vec<IpAddress>,
+    pub(super) outgoing: VecDeque<Outgoing>,
+    /// Bytes of credit taken by datagrams that have not left yet.
+    pub(super) charged: usize,
+    /// Whether the socket stands on a list of those that want to send.
+    pub(super) listed: bool,
+    received: VecDeque<UdpReceived>,
+    held: usize,
+    pub(super) error: Option<SocketError>,
+    pub(crate) ready: Ready,
+}
+
+impl UdpSocket {
+    pub(super) fn new(local: SocketAddr) -> Self {
+        Self {
+            local,
+            remote: None,
+            groups: Vec::new(),
+            outgoing: VecDeque::new(),
+            charged: 0,
+            listed: false,
+            received: VecDeque::new(),
+            held: 0,
+            error: None,
+            ready: Ready::NONE,
+        }
+    }
+
+    pub(super) fn deliver(&mut self, core: &mut Core, key: UdpKey, mut datagram: UdpReceived) {
+        // A small datagram in a large buffer is copied out, so that the buffer is not held for it.
+        if datagram.payload.true_size() > 4 * datagram.payload.len().max(512)
+            && let Some(copy) = datagram.payload.copied_into(&core.pool)
+        {
+            datagram.payload = copy;
+        }
+        let size = datagram.payload.true_size();
+        if self.held + size > core.config.udp.receive_buffer {
+            core.counters.drops.receive_buffer_full += 1;
+            return;
+        }
+        self.held += size;
+        self.received.push_back(datagram);
+        core.counters.udp.received += 1;
+        core.ready.set(&mut self.ready, Ready::READABLE, SocketHandle::Udp(key));
+    }
+
+    pub(crate) fn recv(&mut self) -> Result<UdpReceived, SocketError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let datagram = self.received.pop_front().ok_or(SocketError::WouldBlock)?;
+        self.held -= datagram.payload.true_size();
+        Ok(datagram)
+    }
+
+    pub(crate) fn peek(&self) -> Option<&UdpReceived> {
+        self.received.front()
+    }
+
+    /// Checks and copies a datagram to be sent, if there is credit for it.
+    pub(super) fn prepare(
+        &mut self,
+        core: &mut Core,
+        transmit: &UdpTransmit,
+        payload: &[u8],
+    ) -> Result<Outgoing, SocketError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let destination = transmit.destination.or(self.remote).ok_or(SocketError::NotConnected)?;
+        if destination.port() == 0 {
+            return Err(SocketError::InvalidInput { what: "port 0 cannot be sent to" });
+        }
+        let bound = (!self.local.ip().is_unspecified()).then_some(self.local.ip());
+        let source = transmit.source.or(bound);
+        if let Some(address) = source.filter(|source| !core.interfaces.is_local(*source)) {
+            return Err(SocketError::AddressNotAvailable { address });
+        }
+        let path = core
+            .path(destination.ip(), source)
+            .ok_or(SocketError::NetworkUnreachable { destination: destination.ip() })?;
+        let limit = path.mtu.saturating_sub(20 + UdpHeader::LEN);
+        let longest = transmit.segment_size.map_or(payload.len(), |size| size.min(payload.len()));
+        if longest > limit || payload.len() > 65_507 {
+            return Err(SocketError::MessageTooLong { len: longest, limit });
+        }
+        if transmit.segment_size.is_some_and(|size| size == 0 || payload.len().div_ceil(size) > 64) {
+            return Err(SocketError::InvalidInput {
+                what: "a batch is 1 to 64 datagrams of at least a byte",
+            });
+        }
+        if self.charged >= core.config.udp.send_buffer {
+            return Err(SocketError::WouldBlock);
+        }
+        let payload = core.pool.copy_of(payload).ok_or(SocketError::WouldBlock)?;
+        Ok(Outgoing {
+            path,
+            destination,
+            ttl: transmit.ttl.unwrap_or(DEFAULT_TTL),
+            ecn: transmit.ecn,
+            segment_size: transmit.segment_size,
+            charge: payload.true_size(),
+            payload,
+        })
+    }
+}
