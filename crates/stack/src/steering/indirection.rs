@@ -125,7 +125,7 @@ fn spread(shares: &[usize]) -> Box<[ShardId]> {
                 richest = shard;
             }
         }
-        credit[richest] -= 1;
+        credit[richest] -= entries as i64;
         ShardId(richest as u16)
     };
     (0..entries).map(pick).collect()
