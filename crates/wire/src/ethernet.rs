@@ -89,6 +89,7 @@ impl EthernetHeader {
     ///
     /// [`ParseError::Truncated`] when the frame ends inside the header, [`ParseError::Unsupported`] for an
     /// IEEE 802.3 frame, which has a length where Ethernet II has a type.
+    #[inline]
     pub fn parse(frame: &[u8]) -> Result<(Self, usize), ParseError> {
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *prefix::<{ Self::LEN }>(frame)?;
         let mut header = Self {
@@ -122,6 +123,7 @@ impl EthernetHeader {
     /// # Errors
     ///
     /// [`NoRoom`] when `out` is shorter than [`EthernetHeader::header_len`].
+    #[inline]
     pub fn emit(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
         let [d0, d1, d2, d3, d4, d5] = self.destination.0;
         let [s0, s1, s2, s3, s4, s5] = self.source.0;

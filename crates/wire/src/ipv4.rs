@@ -61,6 +61,7 @@ impl Ipv4Header {
     /// [`ParseError::Truncated`] when the slice ends inside the header, [`ParseError::BadVersion`] when it
     /// is not version 4, [`ParseError::BadLength`] when the header would be shorter than 20 bytes or the
     /// packet shorter than its header, [`ParseError::BadChecksum`] when the header is damaged.
+    #[inline]
     pub fn parse(packet: &[u8]) -> Result<Self, ParseError> {
         #[rustfmt::skip]
         let [
@@ -115,6 +116,7 @@ impl Ipv4Header {
     /// # Errors
     ///
     /// [`NoRoom`] when `out` is shorter.
+    #[inline]
     pub fn emit(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
         let out = room::<{ Self::LEN }>(out)?;
         let mut header = self.fixed_part(Self::LEN as u8 / 4);

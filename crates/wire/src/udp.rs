@@ -29,6 +29,7 @@ impl UdpHeader {
     ///
     /// [`ParseError::Truncated`] below 8 bytes, [`ParseError::BadLength`] when the length does not even
     /// cover the header.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let [s0, s1, d0, d1, l0, l1, c0, c1] = *prefix::<{ Self::LEN }>(bytes)?;
         let header = Self {
@@ -51,6 +52,7 @@ impl UdpHeader {
     /// # Errors
     ///
     /// [`NoRoom`] when `out` is shorter.
+    #[inline]
     pub fn emit(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
         let out = room::<{ Self::LEN }>(out)?;
         let [s0, s1] = self.source_port.to_be_bytes();

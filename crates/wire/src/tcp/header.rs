@@ -42,6 +42,7 @@ impl TcpHeader {
     ///
     /// [`ParseError::Truncated`] when the slice ends inside the header or its options,
     /// [`ParseError::BadLength`] when the data offset is below 20 bytes.
+    #[inline]
     pub fn parse(segment: &[u8]) -> Result<Self, ParseError> {
         #[rustfmt::skip]
         let [
@@ -74,6 +75,7 @@ impl TcpHeader {
     /// # Errors
     ///
     /// [`NoRoom`] when `out` is shorter than 20 bytes.
+    #[inline]
     pub fn emit(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
         let out = room::<{ Self::LEN }>(out)?;
         let [s0, s1] = self.source_port.to_be_bytes();
