@@ -6,8 +6,11 @@
 //!
 //! - everything on a level is due before anything on the level above, and a level's slots are due in their
 //!   order: the next deadline is found from two bitmaps;
-//! - when time moves on, whole slots lie in the past and are handed over in one piece, however far it moved,
-//!   and only the one slot that the present has entered needs to be sorted, a level further down.
+//! - when time moves on, however far, whole slots lie in the past and are handed over in one piece; then each
+//!   entry handed over is either due or goes to a lower level.
+//!
+//! A timer moved to a later deadline, as every acknowledgement does with a retransmission timer, stays in its
+//! slot with nothing but its deadline changed, and finds its true place when the slot is handed over.
 //!
 //! Entries live in one vector and are joined by index; the lists' heads are its first nodes.
 
@@ -33,8 +36,8 @@ const NO_NODE: u32 = u32::MAX;
 
 /// How many entries one [`TimerWheel::advance`] sorts into a lower level.
 ///
-/// Sorting takes tens of nanoseconds an entry. A million timers in one slot would stop the shard for longer
-/// than a round trip if they were sorted at once; in portions, some of them fire a few turns late.
+/// A million timers of one slot would stop the shard for longer than a round trip if they were sorted at
+/// once; in portions, some of them fire a few turns late.
 const SORTED_PER_ADVANCE: u32 = 1_024;
 
 /// Names a timer in the wheel that gave it, until that timer fires or is cancelled, and nothing afterwards.
@@ -47,7 +50,8 @@ pub struct TimerId {
 /// An entry, a vacant place for one, or the head of a list.
 #[derive(Clone, Debug)]
 struct Node<T> {
-    /// Microseconds. In a slot's head: no later than any deadline in the slot.
+    /// Microseconds; in a slot never before the slot's own time. In a slot's head: no later than any deadline
+    /// in the slot.
     deadline: u64,
     /// What the timer is for; nothing in a head or a vacant node.
     token: Option<T>,
@@ -120,10 +124,16 @@ impl<T: Copy> TimerWheel<T> {
     ///
     /// Answers `false`, having done nothing, when the timer has fired or was cancelled.
     pub fn reschedule(&mut self, id: TimerId, deadline: Instant) -> bool {
+        let now = self.now;
         let Some(node) = self.find(id) else { return false };
-        node.deadline = deadline.as_micros();
-        self.unlink(id.index);
-        self.place(id.index, UNSORTED);
+        let deadline = deadline.as_micros();
+        // What has expired has a deadline that is not later than now; all else may stay where it is.
+        let stays = now < node.deadline && node.deadline <= deadline;
+        node.deadline = deadline;
+        if !stays {
+            self.unlink(id.index);
+            self.place(id.index, UNSORTED);
+        }
         true
     }
 
@@ -137,9 +147,10 @@ impl<T: Copy> TimerWheel<T> {
 
     /// When to call [`advance`](Self::advance) again: never later than the earliest deadline.
     ///
-    /// Where timers were moved or removed it may be earlier than every deadline. Whoever sleeps until then
-    /// wakes in vain, but at most once a level for an entry, and a lone timer wakes it once. While timers
-    /// wait to be popped or sorted, it is the time last advanced to: at once.
+    /// Where timers were moved or removed, or share a slot, it may be earlier than every deadline. Whoever
+    /// sleeps until then wakes in vain, at most once a level for an entry and once for having been moved;
+    /// a lone timer wakes it once. While timers wait to be popped or sorted, it is the time last advanced
+    /// to: at once.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.first_of(EXPIRED).is_some() || self.first_of(UNSORTED).is_some() {
             return Some(Instant::from_micros(self.now));
@@ -157,26 +168,20 @@ impl<T: Copy> TimerWheel<T> {
     /// counts as standing still.
     ///
     /// Costs a step for each slot left behind, at most 704 however long ago the last call was, and for each
-    /// entry of the slot now entered, at most 1,024. If that leaves entries unsorted,
-    /// [`next_deadline`](Self::next_deadline) says "at once", and those among them that are due come out of
-    /// the next rounds.
+    /// entry in them, at most 1,024. If that leaves entries unsorted, [`next_deadline`](Self::next_deadline)
+    /// says "at once", and those among them that are due come out of the next rounds.
     pub fn advance(&mut self, now: Instant) {
-        let allowance = self.sort(SORTED_PER_ADVANCE);
         let now = now.as_micros();
         if now > self.now {
             let level = level_of(now, self.now);
             self.now = now;
             for lower in 0..level {
-                self.expire_slots(lower, u64::MAX);
+                self.leave_slots(lower, u64::MAX);
             }
-            let slot = slot_of(now, level);
-            self.expire_slots(level, (1 << slot) - 1);
-            if self.occupied[level as usize] & (1 << slot) != 0 {
-                self.mark_empty(level, slot);
-                self.move_all(level * SLOTS_PER_LEVEL + slot, UNSORTED);
-            }
+            let up_to_now = u64::MAX >> (SLOTS_PER_LEVEL - 1 - slot_of(now, level));
+            self.leave_slots(level, up_to_now);
         }
-        self.sort(allowance);
+        self.sort();
     }
 
     /// The token of the next timer that [`advance`](Self::advance) has found due; the timer is gone with it.
@@ -264,40 +269,37 @@ impl<T: Copy> TimerWheel<T> {
         }
     }
 
-    /// Everything in the slots of `level` that `mask` has a bit for is due.
-    fn expire_slots(&mut self, level: u32, mask: u64) {
+    /// Hands over what is in those slots of `level` that `mask` has a bit for.
+    fn leave_slots(&mut self, level: u32, mask: u64) {
         let mut slots = self.occupied[level as usize] & mask;
         while slots != 0 {
             let slot = slots.trailing_zeros();
             slots &= slots - 1;
             self.mark_empty(level, slot);
-            self.move_all(level * SLOTS_PER_LEVEL + slot, EXPIRED);
+            self.hand_over(level * SLOTS_PER_LEVEL + slot);
         }
     }
 
-    /// Appends the whole list of a slot, which must not be empty, to another.
-    fn move_all(&mut self, from: u32, to: u32) {
-        let head = &mut self.nodes[from as usize];
+    /// Appends the whole list of a slot, which must not be empty, to the unsorted entries.
+    fn hand_over(&mut self, slot: u32) {
+        let head = &mut self.nodes[slot as usize];
         let (first, last) = (head.next, head.previous);
-        (head.next, head.previous, head.deadline) = (from, from, u64::MAX);
-        let target = &mut self.nodes[to as usize];
-        let joint = target.previous;
-        target.previous = last;
-        self.nodes[last as usize].next = to;
+        (head.next, head.previous, head.deadline) = (slot, slot, u64::MAX);
+        let unsorted = &mut self.nodes[UNSORTED as usize];
+        let joint = unsorted.previous;
+        unsorted.previous = last;
+        self.nodes[last as usize].next = UNSORTED;
         self.nodes[joint as usize].next = first;
         self.nodes[first as usize].previous = joint;
     }
 
-    /// Finds the place of up to `allowance` unsorted entries, and says how much of it is left.
-    fn sort(&mut self, mut allowance: u32) -> u32 {
-        while allowance > 0
-            && let Some(index) = self.first_of(UNSORTED)
-        {
+    /// Finds the place of a portion of the unsorted entries.
+    fn sort(&mut self) {
+        for _ in 0..SORTED_PER_ADVANCE {
+            let Some(index) = self.first_of(UNSORTED) else { return };
             self.unlink(index);
             self.place(index, EXPIRED);
-            allowance -= 1;
         }
-        allowance
     }
 }
 
