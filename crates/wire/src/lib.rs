@@ -28,6 +28,33 @@
 //!
 //! Whether a packet is *acceptable* (a multicast source, a length beyond the frame, a checksum over
 //! several fragments) is for the stack to judge; a parser only refuses what it cannot read.
+//!
+//! # A datagram, out and in
+//!
+//! ```
+//! use sunstar_wire::checksum::Accumulator;
+//! use sunstar_wire::udp::UdpHeader;
+//! use sunstar_wire::{IpAddress, Protocol};
+//!
+//! let (source, destination): (IpAddress, IpAddress) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+//! let mut datagram = *b"........hello";
+//! let mut header = UdpHeader { source_port: 4000, destination_port: 7, length: 13, checksum: 0 };
+//! header.emit(&mut datagram)?;
+//!
+//! let mut sum = Accumulator::new();
+//! sum.add_pseudo(source, destination, Protocol::UDP, 13);
+//! sum.add(&datagram);
+//! header.checksum = sum.finish();
+//! header.emit(&mut datagram)?;
+//!
+//! // At the other end the datagram may come in pieces; with its checksum the sum finishes to zero.
+//! let mut sum = Accumulator::new();
+//! sum.add_pseudo(source, destination, Protocol::UDP, 13);
+//! datagram.chunks(3).for_each(|piece| sum.add(piece));
+//! assert_eq!(sum.finish(), 0);
+//! assert_eq!(UdpHeader::parse(&datagram)?, header);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod arp;
 pub mod checksum;

@@ -105,6 +105,17 @@ fn the_example_of_rfc_1624_comes_out_as_zero_and_not_as_its_negative() {
 }
 
 #[test]
+fn a_carry_out_of_a_carry_is_not_lost() {
+    for sum in [0xffff_ffff, 0x1_ffff_fffe, 0xffff_ffff_ffff, u64::MAX, u64::MAX - 1, 0x1_0000_0000, 0xffff] {
+        let folded = kernel::fold(sum);
+        assert_eq!(u64::from(folded) % 0xffff, sum % 0xffff, "{sum:x}");
+        assert_ne!(folded, 0, "{sum:x}");
+    }
+    // The words 0xffff and 0, of which the second becomes 1.
+    assert_eq!(update(0, 0, 1), !1);
+}
+
+#[test]
 fn a_sum_of_nothing_is_zero_and_of_anything_else_never() {
     assert_eq!(Accumulator::new().folded(), 0);
     assert_eq!(checksum(&[]), 0xffff);
@@ -176,9 +187,9 @@ proptest! {
 
     #[test]
     fn an_update_is_what_a_new_sum_would_be(
-        mut words in prop::collection::vec(any::<u16>(), 2..40),
+        mut words in prop::collection::vec(word_near_a_carry(), 2..40),
         at in any::<prop::sample::Index>(),
-        new in any::<u16>(),
+        new in word_near_a_carry(),
     ) {
         // A version field, as it were: with words that are all zero both zeros are right.
         words[0] |= 0x4000;
@@ -188,4 +199,9 @@ proptest! {
         let old = core::mem::replace(&mut words[at], new);
         prop_assert_eq!(update(before, old, new), checksum(&bytes(&words)));
     }
+}
+
+/// Any word, and those at the edges more often than chance has them.
+fn word_near_a_carry() -> impl Strategy<Value = u16> {
+    prop_oneof![any::<u16>(), prop::sample::select(vec![0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff])]
 }

@@ -11,7 +11,8 @@ use core::ops::{Add, AddAssign, Sub, SubAssign};
 pub struct SeqNumber(pub u32);
 
 impl SeqNumber {
-    /// Whether `self` comes before `other`: it takes fewer than 2^31 steps forward to get there.
+    /// Whether `self` comes before `other`: one to 2^31 steps forward lead there. Two numbers just 2^31 apart, as
+    /// no window ever has them, are each before the other.
     #[inline]
     pub const fn before(self, other: Self) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0

@@ -69,7 +69,9 @@ proptest! {
         let header_len = 20 + options.len().next_multiple_of(4) as u8;
         let header = Ipv4Header { header_len, total_len: header.total_len.max(header_len.into()), ..header };
         let bytes = emitted(|out| header.emit_with_options(&options, out));
-        prop_assert_eq!(&bytes[20..20 + options.len()], &options[..]);
+        let (written, padding) = bytes[20..].split_at(options.len());
+        prop_assert_eq!(written, &options[..]);
+        prop_assert!(padding.iter().all(|byte| *byte == 0));
         assert_parses_whole(&bytes, header, Ipv4Header::parse);
     }
 

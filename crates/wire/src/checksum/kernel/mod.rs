@@ -60,7 +60,7 @@ fn last_bytes(bytes: &[u8]) -> u64 {
 #[inline]
 pub(super) const fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    // At most 0x1_fffe, so that one more carry is the last.
     let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
