@@ -59,8 +59,7 @@ const CHECKS: &[Check] = &[
 fn models() -> Result<(), Failure> {
     let directory = workspace::target_directory()?.join("loom");
     let directory = directory.to_string_lossy();
-    let arguments =
-        ["test", "--package", "sunstar-packet", "--release", "--target-dir", &directory, "--test", "loom*"];
+    let arguments = ["test", "--workspace", "--release", "--target-dir", &directory, "--test", "loom*"];
     run_cargo_with(("RUSTFLAGS", "--cfg loom"), &arguments)
 }
 

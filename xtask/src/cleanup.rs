@@ -3,7 +3,7 @@
 //! Owners undo their own in `Drop`. A process ended by a signal runs no `Drop`, so every owner also
 //! registers here, and the signal handler undoes what is still registered, newest first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +47,37 @@ fn remove_namespace(name: &str) {
         }
     }
     let _ = ip(&["netns", "delete", name]);
+}
+
+/// What the names of our namespaces and directories begin with; this process's id follows.
+const NAME_PREFIX: &str = "sunstar-";
+
+/// A name that tells whose it is, for when this process is killed before it can remove what bears it.
+pub(crate) fn own_name(rest: &str) -> String {
+    format!("{NAME_PREFIX}{}-{rest}", std::process::id())
+}
+
+/// Removes what earlier runs left whose process was killed before it could.
+pub(crate) fn remove_abandoned() {
+    for name in abandoned(Path::new("/run/netns")) {
+        Leftover::Namespace(name).undo();
+    }
+    let temporary = std::env::temp_dir();
+    for name in abandoned(&temporary) {
+        Leftover::Directory(temporary.join(name)).undo();
+    }
+}
+
+/// The entries whose name holds the id of a process that is no more.
+fn abandoned(directory: &Path) -> Vec<String> {
+    let is_abandoned = |name: &str| {
+        let maker =
+            name.strip_prefix(NAME_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        maker.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists())
+    };
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| is_abandoned(name)).collect()
 }
 
 struct Registry {
@@ -107,14 +138,14 @@ impl ScratchDirectory {
         use std::os::unix::fs::DirBuilderExt;
 
         let number = registry().next;
-        let path = std::env::temp_dir().join(format!("sunstar-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(own_name(&number.to_string()));
         std::fs::DirBuilder::new().mode(0o755).create(&path)?;
         let _registration = Registration::new(Leftover::Directory(path.clone()));
         Ok(Self { path, _registration })
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -122,5 +153,29 @@ impl ScratchDirectory {
 impl Drop for ScratchDirectory {
     fn drop(&mut self) {
         Leftover::Directory(self.path.clone()).undo();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_vanished_process_left_is_abandoned() {
+        let directory = ScratchDirectory::new().unwrap();
+        // No process id is as large as this (the kernel's limit is 2^22).
+        for name in ["sunstar-99999999-0-tap", &own_name("0-tap"), "sunstar-notes", "other-99999999-0"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        assert_eq!(abandoned(directory.path()), ["sunstar-99999999-0-tap"]);
+    }
+
+    #[test]
+    fn a_scratch_directory_is_gone_with_all_it_holds() {
+        let directory = ScratchDirectory::new().unwrap();
+        let path = directory.path().to_owned();
+        std::fs::write(path.join("file"), "content").unwrap();
+        drop(directory);
+        assert!(!path.exists());
     }
 }

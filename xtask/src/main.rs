@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         eprintln!("cannot listen for signals: {error}");
         return ExitCode::FAILURE;
     }
-    interop::remove_abandoned_namespaces();
+    cleanup::remove_abandoned();
     match *arguments.as_slice() {
         ["test"] => checks::run(None),
         ["test", "--only", name] => checks::run(Some(name)),

@@ -77,11 +77,21 @@ impl Finished {
     }
 }
 
+/// How much of an output a message holds: the end is what tells why.
+const LINES_SHOWN: usize = 60;
+
 fn both_outputs(stdout: &str, stderr: &str) -> String {
     let mut text = String::new();
     for (name, output) in [("stdout", stdout), ("stderr", stderr)] {
-        if !output.trim().is_empty() {
-            let _ = writeln!(text, "--- its {name}:\n{}", output.trim_end());
+        let lines: Vec<&str> = output.trim_end().lines().collect();
+        let hidden = lines.len().saturating_sub(LINES_SHOWN);
+        if hidden > 0 {
+            let _ = writeln!(text, "--- its {name}, after {hidden} other lines:");
+        } else if !lines.is_empty() {
+            let _ = writeln!(text, "--- its {name}:");
+        }
+        for line in &lines[hidden..] {
+            let _ = writeln!(text, "{line}");
         }
     }
     text

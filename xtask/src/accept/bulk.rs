@@ -107,10 +107,10 @@ fn show_options(server: &TapServer) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_secs(5);
     let wanted = ["wscale:", "sack", "ts"];
     loop {
-        let shown = server.namespace.run("ss", &["-tinH", "dst", SERVER])?.stdout;
+        let shown = server.namespace.run("ss", &["-tinoH", "dst", SERVER])?.stdout;
         let agreed = |option: &&str| shown.split_whitespace().any(|word| word.starts_with(option));
         if wanted.iter().all(agreed) {
-            println!("ss -tin:\n{}", shown.trim_end());
+            println!("ss -tino:\n{}", shown.trim_end());
             return Ok(());
         }
         ensure!(Instant::now() < until, "ss never shows all of {wanted:?}:\n{shown}");

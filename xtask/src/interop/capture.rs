@@ -55,6 +55,7 @@ pub(crate) fn inspect(capture: &Path, server: &str) -> Result<u64, Failure> {
     for field in FIELDS {
         tshark.args(["-e", field]);
     }
+    ensure!(frames > 0, "{} holds no frame", capture.display());
     let table = process::capture_success(&mut tshark, DEADLINE)?.stdout;
     let wrong: Vec<&str> = table.lines().filter(|row| Suspect::parse(row).is_wrong(server)).collect();
     ensure!(

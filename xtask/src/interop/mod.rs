@@ -15,7 +15,7 @@ mod wire;
 pub(crate) use capture::inspect;
 pub(crate) use http::{Curl, download_in_parallel, random_file, sha256, url};
 pub(crate) use load::{Wrk, wrk};
-pub(crate) use namespace::{Namespace, remove_abandoned as remove_abandoned_namespaces};
+pub(crate) use namespace::Namespace;
 pub(crate) use stage::{KERNEL, SERVER, Stage, TAP, TapServer};
 pub(crate) use wire::transfer;
 

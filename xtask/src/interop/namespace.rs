@@ -4,15 +4,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::cleanup::{Leftover, Registration};
+use crate::cleanup::{self, Leftover, Registration};
 use crate::failure::Failure;
 use crate::process::{self, Finished};
 
 /// How long a command that only configures may take.
 const CONFIGURE_DEADLINE: Duration = Duration::from_secs(20);
-
-/// All our namespaces' names begin so; the id of the process that made it follows.
-const NAME_PREFIX: &str = "sunstar-";
 
 /// A network namespace with its loopback up. Dropping it ends what runs in it and removes it.
 #[derive(Debug)]
@@ -26,7 +23,7 @@ impl Namespace {
     pub(crate) fn new(role: &str) -> Result<Self, Failure> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{NAME_PREFIX}{}-{number}-{role}", std::process::id());
+        let name = cleanup::own_name(&format!("{number}-{role}"));
         let _registration = Registration::new(Leftover::Namespace(name.clone()));
         let namespace = Self { name, _registration };
         configure(Command::new("ip").args(["netns", "add", &namespace.name]))?;
@@ -74,15 +71,4 @@ impl Drop for Namespace {
 
 fn configure(command: &mut Command) -> Result<Finished, Failure> {
     Ok(process::capture_success(command, CONFIGURE_DEADLINE)?)
-}
-
-/// Removes the namespaces of earlier runs whose process was killed before it could.
-pub(crate) fn remove_abandoned() {
-    let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
-    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let id = name.strip_prefix(NAME_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if id.is_some_and(|id| !std::path::Path::new(&format!("/proc/{id}")).exists()) {
-            Leftover::Namespace(name).undo();
-        }
-    }
 }
