@@ -37,7 +37,7 @@ const CHECKS: &[Check] = &[
     Check {
         name: "licences and sources",
         tools: &[tools::DENY],
-        run: || run_cargo(&["deny", "--workspace", "check", "licenses", "bans", "sources"]),
+        run: || run_cargo(&["deny", "--log-level", "error", "--workspace", "check", "licenses", "bans", "sources"]),
     },
     Check {
         name: "clippy",
