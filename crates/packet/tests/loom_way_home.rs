@@ -8,13 +8,6 @@
 use loom::thread;
 use sunstar_packet::{Loan, Memory, Packet, Pool, PoolConfig, Reclaimed, SizeClass};
 
-/// Explores a model: every thread switch where a thread waits or ends, and up to three others.
-fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let mut explorer = loom::model::Builder::new();
-    explorer.preemption_bound = Some(3);
-    explorer.check(model);
-}
-
 /// A pool of four small slots. The smallest ring there is has two cells, and its tickets wrap at the third loan.
 fn pool(memory: &Memory, loans: usize) -> Pool {
     let config = PoolConfig {
@@ -48,7 +41,7 @@ fn assert_all_home(pool: &Pool, returned: u64) {
 
 #[test]
 fn two_borrowers_drop_while_the_home_collects_and_lends_again() {
-    explore(|| {
+    loom::model(|| {
         let pool = pool(&Memory::new(), 2);
         let (first, second) = (lend(&pool, 1), lend(&pool, 2));
         let slow = thread::spawn(move || read(first, 1));
@@ -67,7 +60,7 @@ fn two_borrowers_drop_while_the_home_collects_and_lends_again() {
 
 #[test]
 fn a_loan_held_while_the_ring_goes_round_lands_on_a_cell_that_is_empty() {
-    explore(|| {
+    loom::model(|| {
         let pool = pool(&Memory::new(), 2);
         let held = lend(&pool, 1);
         let slow = thread::spawn(move || read(held, 1));
@@ -86,7 +79,7 @@ fn a_loan_held_while_the_ring_goes_round_lands_on_a_cell_that_is_empty() {
 
 #[test]
 fn a_batch_and_a_single_loan_go_home_at_once() {
-    explore(|| {
+    loom::model(|| {
         let pool = pool(&Memory::new(), 4);
         let batch = [lend(&pool, 1), lend(&pool, 2)];
         let single = lend(&pool, 3);
@@ -103,7 +96,7 @@ fn a_batch_and_a_single_loan_go_home_at_once() {
 
 #[test]
 fn a_batch_of_two_homes_takes_a_trip_to_each() {
-    explore(|| {
+    loom::model(|| {
         let memory = Memory::new();
         let (left, right) = (pool(&memory, 2), pool(&memory, 2));
         let batch = [lend(&left, 1), lend(&right, 2), lend(&left, 3)];
@@ -118,7 +111,7 @@ fn a_batch_of_two_homes_takes_a_trip_to_each() {
 
 #[test]
 fn one_buffer_lent_twice_is_freed_by_whichever_loan_comes_home_last() {
-    explore(|| {
+    loom::model(|| {
         let pool = pool(&Memory::new(), 2);
         let packet = Packet::new(pool.copy_of(&[1]).expect("a slot is free"));
         let share = packet.share().expect("it is a buffer of this pool");
@@ -136,7 +129,7 @@ fn one_buffer_lent_twice_is_freed_by_whichever_loan_comes_home_last() {
 
 #[test]
 fn a_loan_that_is_handed_back_can_be_written_at_home() {
-    explore(|| {
+    loom::model(|| {
         let pool = pool(&Memory::new(), 2);
         let (first, second) = (lend(&pool, 1), lend(&pool, 2));
         let back = thread::spawn(move || {
@@ -156,7 +149,7 @@ fn a_loan_that_is_handed_back_can_be_written_at_home() {
 
 #[test]
 fn a_killed_shards_loans_come_home_while_another_thread_reclaims() {
-    explore(|| {
+    loom::model(|| {
         let memory = Memory::new();
         let killed = pool(&memory, 2);
         let (first, second) = (lend(&killed, 1), lend(&killed, 2));
@@ -176,7 +169,7 @@ fn a_killed_shards_loans_come_home_while_another_thread_reclaims() {
 
 #[test]
 fn a_buffer_held_by_an_application_closes_the_home_after_its_pool() {
-    explore(|| {
+    loom::model(|| {
         let memory = Memory::new();
         let killed = pool(&memory, 2);
         let held = killed.copy_of(&[7]).expect("a slot is free");
@@ -197,7 +190,7 @@ fn a_buffer_held_by_an_application_closes_the_home_after_its_pool() {
 
 #[test]
 fn two_shards_killed_at_once_leave_nothing_behind() {
-    explore(|| {
+    loom::model(|| {
         let memory = Memory::new();
         let shard = || {
             let memory = memory.clone();
