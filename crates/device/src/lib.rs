@@ -4,8 +4,15 @@
 //! *pulls* what it sends. A shard is generic over it; nothing here is dispatched at run time.
 //!
 //! - [`wire`]: an in-memory wire between two hosts, on any two threads.
+//! - [`tap`]: a Linux tap, the kernel's end of an Ethernet cable.
+//! - [`Stall`]: around any device, a transmit side that can be closed for a while.
 
+mod stall;
+#[cfg(target_os = "linux")]
+pub mod tap;
 pub mod wire;
+
+pub use stall::{Stall, StallControl};
 
 #[cfg(test)]
 mod testing;
