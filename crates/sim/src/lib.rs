@@ -1,1 +1,64 @@
-//! (being built)
+//! Hosts and links in virtual time: real shards on a wire that loses, delays, repeats and forges.
+//!
+//! A [`Host`] is a real shard with a real pool, behind a queue pair that is the simulator's own. A [`Pair`]
+//! joins two of them by a link with [`Impairments`], in one thread and in virtual time; a [`Script`] puts
+//! one host before a peer that is the scenario itself, packet by packet. Nothing here waits: time jumps to the
+//! next event. Everything that is left to chance comes from one seed, so the same seed gives the same frames at
+//! the same times, which [`Trace::hash`] shows.
+//!
+//! A scenario reads like a sentence:
+//!
+//! ```
+//! use sunstar_sim::{Pair, ms};
+//!
+//! let mut pair = Pair::builder().latency(ms(10)).loss(0.1).build();
+//! let server = pair.b.udp_bind(53);
+//! let client = pair.a.udp_bind(0);
+//! pair.drop_next(1); // the question for the neighbour's station, which is asked again
+//! pair.a.udp_send(client, pair.b.at(53), b"hello");
+//! pair.drive();
+//! pair.finish();
+//! ```
+//!
+//! Every frame that leaves a host is read by an independent parser, and its connections are watched from outside;
+//! what they may not do ends the scenario with a dump. At the end of each scenario all sockets are closed, and
+//! every buffer has to be home.
+
+mod check;
+pub mod decode;
+mod host;
+mod link;
+mod pair;
+mod port;
+mod trace;
+
+use std::time::Duration;
+
+pub use host::{Host, HostConfig};
+pub use link::{Impairments, LinkCounters};
+pub use pair::{Pair, PairBuilder};
+pub use trace::{Fate, Trace};
+
+/// One of the two ends of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The first host, 10.0.0.1.
+    A,
+    /// The second host, 10.0.0.2.
+    B,
+}
+
+/// So many microseconds.
+pub const fn us(micros: u64) -> Duration {
+    Duration::from_micros(micros)
+}
+
+/// So many milliseconds.
+pub const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// So many seconds.
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -1,0 +1,179 @@
+//! What can be told of a host's connections from outside, by watching what reaches it and what it says: of the
+//! invariants numbers 4, 5, 10, 11 and 15.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+use sunstar_packet::Notes;
+use sunstar_wire::tcp::{SeqNumber, TcpFlags};
+
+use crate::decode::{Body, Decoded, Segment, Transport};
+
+/// What the peer's SYN said.
+#[derive(Clone, Copy, Debug)]
+struct PeerSyn {
+    seq: u32,
+    /// Behind the SYN and what came with it.
+    end: SeqNumber,
+    mss: Option<u16>,
+    scales: bool,
+}
+
+/// One connection, from one end's point of view.
+#[derive(Debug, Default)]
+struct Flow {
+    /// Our latest SYN: its number, and the window scale it offered.
+    our_syn: Option<(u32, Option<u8>)>,
+    /// The latest SYN that reached us.
+    offered: Option<PeerSyn>,
+    /// The SYN we have acknowledged.
+    peer: Option<PeerSyn>,
+    /// Whether we have said anything but a SYN.
+    synchronised: bool,
+    right_edge: Option<SeqNumber>,
+    acknowledged: Option<SeqNumber>,
+    /// The end of the furthest segment that reached us.
+    reached: Option<SeqNumber>,
+    /// Where the peer's FIN ends, once that reached us.
+    fin_end: Option<SeqNumber>,
+    inputs: u64,
+    resets: u64,
+}
+
+/// The connections of one host.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    mtu: usize,
+    min_mss: usize,
+    /// What allows a RST besides an input: calls of the application, and timers.
+    occasions: u64,
+    flows: BTreeMap<(SocketAddrV4, SocketAddrV4), Flow>,
+}
+
+impl Flows {
+    pub(crate) fn new(mtu: usize, min_mss: u16) -> Self {
+        Self { mtu, min_mss: min_mss.into(), occasions: 0, flows: BTreeMap::new() }
+    }
+
+    /// The application was given its chance, or a timer ran out.
+    pub(crate) fn on_occasion(&mut self) {
+        self.occasions += 1;
+    }
+
+    /// A frame was handed to the host.
+    pub(crate) fn on_delivered(&mut self, frame: &Decoded) {
+        let Body::Ip(_, Transport::Tcp(segment)) = &frame.body else { return };
+        let flow = self.flows.entry((segment.destination, segment.source)).or_default();
+        if segment.has(TcpFlags::RST) {
+            return;
+        }
+        flow.inputs += 1;
+        let options = &segment.options;
+        let end = SeqNumber(segment.seq.wrapping_add(segment.seq_len()));
+        if segment.has(TcpFlags::SYN) {
+            let scales = options.window_scale.is_some();
+            flow.offered = Some(PeerSyn { seq: segment.seq, end, mss: options.mss, scales });
+            // What came before the connection's own SYN says nothing about it.
+            flow.reached = flow.reached.filter(|_| flow.synchronised);
+        }
+        flow.reached = Some(flow.reached.map_or(end, |reached| reached.max(end)));
+        if segment.has(TcpFlags::FIN) {
+            flow.fin_end = Some(end);
+        }
+    }
+
+    /// The host has sent a frame; says what is wrong with it.
+    pub(crate) fn on_sent(&mut self, frame: &Decoded, notes: &Notes) -> Result<(), String> {
+        let Body::Ip(_, Transport::Tcp(segment)) = &frame.body else { return Ok(()) };
+        let flow = self.flows.entry((segment.source, segment.destination)).or_default();
+        if segment.has(TcpFlags::RST) {
+            flow.resets += 1;
+            if flow.resets > flow.inputs + self.occasions {
+                return Err("a RST that answers nothing, or a RST".into());
+            }
+            // The connection is over, if there was one.
+            *flow = Flow { inputs: flow.inputs, resets: flow.resets, ..Flow::default() };
+            return Ok(());
+        }
+        flow.on_syn_or_first(segment);
+        flow.check_mss(segment, notes, self.mtu, self.min_mss)?;
+        flow.check_acknowledgement(segment)?;
+        flow.check_right_edge(segment)
+    }
+}
+
+impl Flow {
+    /// Learns from what is said which of the SYNs that arrived is the connection's.
+    fn on_syn_or_first(&mut self, segment: &Segment) {
+        let syn = segment.has(TcpFlags::SYN);
+        if syn && self.our_syn.is_none_or(|(seq, _)| seq != segment.seq) {
+            let (inputs, resets) = (self.inputs, self.resets);
+            // A SYN that is no answer begins anew; what arrived before belongs to the past.
+            let offered = self.offered.filter(|_| segment.has(TcpFlags::ACK));
+            *self = Self { inputs, resets, offered, ..Self::default() };
+            self.reached = offered.map(|syn| syn.end);
+        }
+        if syn {
+            self.our_syn = Some((segment.seq, segment.options.window_scale));
+        }
+        if self.synchronised || !segment.has(TcpFlags::ACK) {
+            return;
+        }
+        let answers = |offered: &PeerSyn| SeqNumber(offered.seq).before(SeqNumber(segment.ack));
+        self.peer = self.offered.filter(answers).or(self.peer);
+        self.synchronised = !syn;
+    }
+
+    /// Invariant 5, RFC 9293 MUST-16, RFC 6691: what the peer takes, less our options.
+    fn check_mss(&self, segment: &Segment, notes: &Notes, mtu: usize, floor: usize) -> Result<(), String> {
+        let Some(peer) = self.peer else { return Ok(()) };
+        let largest = usize::from(peer.mss.unwrap_or(536)).max(floor).min(mtu - 40) - segment.options_len;
+        let len = segment.payload.len();
+        let piece = notes.segmentation.map_or(len, |segmentation| len.min(segmentation.size.into()));
+        if piece > largest {
+            return Err(format!("{piece} bytes of payload where the peer takes {largest}"));
+        }
+        Ok(())
+    }
+
+    /// Invariants 10 and 11: only what has arrived is acknowledged, and it stays so.
+    fn check_acknowledgement(&mut self, segment: &Segment) -> Result<(), String> {
+        if !segment.has(TcpFlags::ACK) {
+            return Ok(());
+        }
+        let ack = SeqNumber(segment.ack);
+        if self.acknowledged.is_some_and(|before| ack.before(before)) {
+            return Err(format!("acknowledges {ack}, and more before"));
+        }
+        self.acknowledged = Some(ack);
+        let reached = self.reached.unwrap_or(ack);
+        if ack.after(reached) {
+            return Err(format!("acknowledges {ack} when no more than {reached} has arrived"));
+        }
+        for (left, right) in &segment.options.sack {
+            let (left, right) = (SeqNumber(*left), SeqNumber(*right));
+            if left.at_or_after(right) || right.after(reached) {
+                return Err(format!("holds {left} to {right} when no more than {reached} has arrived"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Invariant 4, RFC 9293 SHLD-14 taken as a MUST: the window never shrinks, scale rounding included.
+    fn check_right_edge(&mut self, segment: &Segment) -> Result<(), String> {
+        let (Some(peer), Some((_, our_scale))) = (self.peer, self.our_syn) else { return Ok(()) };
+        // Behind the peer's FIN there is nothing a window could be for.
+        let ack = SeqNumber(segment.ack);
+        if self.fin_end.is_some_and(|end| ack.at_or_after(end)) {
+            return Ok(());
+        }
+        let syn = segment.has(TcpFlags::SYN);
+        let scale = if syn || !peer.scales { 0 } else { our_scale.unwrap_or(0) };
+        let edge = SeqNumber(segment.ack.wrapping_add(u32::from(segment.window) << scale));
+        if let Some(before) = self.right_edge.filter(|before| edge.before(*before)) {
+            return Err(format!("the right edge of the window retreats from {before} to {edge}"));
+        }
+        self.right_edge = Some(edge);
+        Ok(())
+    }
+}

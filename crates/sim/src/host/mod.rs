@@ -1,0 +1,345 @@
+//! One host of the simulation: a shard, its port, and an application that does what the scenario says.
+
+mod application;
+mod udp;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use sunstar_packet::{Capabilities, Medium, Memory, Notes, Packet, Pool, PoolConfig, SegmentationOffload};
+use sunstar_stack::random::Random;
+use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
+use sunstar_stack::time::Instant;
+use sunstar_stack::{
+    Alone, Counters, InterfaceAddress, InterfaceId, Next, Route, Shard, ShardConfig, ShardSetup,
+};
+use sunstar_wire::IpAddress;
+
+use crate::Side;
+use crate::check::{Flows, check_frame};
+use crate::decode::{Decoded, decode};
+use crate::port::{Port, Sent};
+use crate::trace::dump;
+pub(crate) use application::Application;
+
+/// What a host is like.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Its address; its network is the /24 around it.
+    pub address: Ipv4Addr,
+    /// Its default gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// The station it is; ignored where the medium has none.
+    pub mac: [u8; 6],
+    /// What its device carries.
+    pub medium: Medium,
+    /// The largest IP packet, in bytes.
+    pub mtu: usize,
+    /// Whether its device completes checksums and cuts large packets.
+    pub offloads: bool,
+    /// Frames on its device's transmit ring.
+    pub ring: usize,
+    /// Bits a second its device sends; without an end if `None`.
+    pub rate: Option<u64>,
+    /// The settings of its shard.
+    pub shard: ShardConfig,
+    /// Its buffers.
+    pub pool: PoolConfig,
+    /// Its clock at the start.
+    pub start: Instant,
+}
+
+impl HostConfig {
+    /// The host usual for a side: 10.0.0.1 or 10.0.0.2, Ethernet, no offload.
+    pub fn new(side: Side) -> Self {
+        let number = side as u8 + 1;
+        Self {
+            address: Ipv4Addr::new(10, 0, 0, number),
+            gateway: None,
+            mac: [0x02, 0, 0, 0, 0, number],
+            medium: Medium::Ethernet,
+            mtu: 1_500,
+            offloads: false,
+            ring: 256,
+            rate: None,
+            shard: ShardConfig::default(),
+            pool: PoolConfig {
+                small_count: 8_192,
+                staging_count: 256,
+                max_loans: 16_384,
+                ..PoolConfig::default()
+            },
+            start: Instant::from_millis(1),
+        }
+    }
+
+    fn device(&self) -> Capabilities {
+        let on = self.offloads;
+        Capabilities {
+            medium: self.medium,
+            mac: if self.medium == Medium::Ethernet { self.mac } else { [0; 6] },
+            mtu: self.mtu,
+            transmit_checksum: on,
+            segmentation: SegmentationOffload { tcp_v4: on, tcp_v6: on, udp: on },
+        }
+    }
+}
+
+/// A frame that has left a host, and what the checkers read in it.
+pub(crate) struct Said {
+    pub(crate) sent: Sent,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) decoded: Decoded,
+}
+
+/// One host: a real shard with real buffers, and an application that does as it is told.
+///
+/// Its methods are what a scenario's application does. They act at once; what follows from them happens when
+/// the simulation is driven.
+pub struct Host {
+    name: &'static str,
+    address: Ipv4Addr,
+    device: Capabilities,
+    shard: Shard,
+    port: Port,
+    next: Next,
+    /// Whether the application did something since the last turn.
+    touched: bool,
+    now: Instant,
+    random: Random,
+    flows: Flows,
+    pub(crate) application: Application,
+    failure: Option<String>,
+}
+
+impl Host {
+    pub(crate) fn new(name: &'static str, config: &HostConfig, memory: &Memory, random: &mut Random) -> Self {
+        let device = config.device();
+        let pool = Pool::new(memory, &config.pool).expect("memory for a host's buffers");
+        let table = IndirectionTable::new(TableSize::Entries128, &[1]).expect("one shard is a valid table");
+        let mut seed = [0; 32];
+        random.fill(&mut seed);
+        let mut shard = Shard::new(ShardSetup {
+            id: ShardId(0),
+            config: config.shard.clone(),
+            seed,
+            device,
+            pool,
+            steering: Steering::new(Toeplitz::new(RssKey::MICROSOFT), table),
+            now: config.start,
+        });
+        let address = InterfaceAddress { address: config.address.into(), prefix: 24 };
+        shard.add_address(InterfaceId::DEVICE, address);
+        if let Some(gateway) = config.gateway {
+            shard.add_route(Route {
+                network: Ipv4Addr::UNSPECIFIED.into(),
+                prefix: 0,
+                gateway: gateway.into(),
+                interface: InterfaceId::DEVICE,
+            });
+        }
+        let mut port = Port::new(device);
+        (port.ring, port.rate) = (config.ring, config.rate);
+        Self {
+            name,
+            address: config.address,
+            device,
+            shard,
+            port,
+            next: Next { busy: false, wants_room: false, deadline: None },
+            touched: false,
+            now: config.start,
+            random: Random::from_seed(random.next_u64()),
+            flows: Flows::new(config.mtu, config.shard.tcp.min_mss),
+            application: Application::default(),
+            failure: None,
+        }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// One of its ports, as others reach it.
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address.into(), port)
+    }
+
+    /// What its shard counted.
+    pub fn counters(&self) -> &Counters {
+        self.shard.counters()
+    }
+
+    /// Its buffers.
+    pub fn pool(&self) -> &Pool {
+        self.shard.pool()
+    }
+
+    /// Its shard, to look at.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Its shard, for calls that have no method here.
+    pub fn shard_mut(&mut self) -> &mut Shard {
+        self.touched = true;
+        &mut self.shard
+    }
+
+    /// Buffers in use after those lent have been taken back.
+    pub fn buffers_out(&self) -> usize {
+        self.pool().collect();
+        self.pool().buffers_out()
+    }
+
+    /// Its transmit ring takes nothing from now on.
+    pub fn stall(&mut self) {
+        self.port.stalled = true;
+    }
+
+    /// Its transmit ring takes frames again.
+    pub fn resume(&mut self) {
+        self.port.stalled = false;
+    }
+
+    /// Its device is gone for good.
+    pub fn fail_device(&mut self) {
+        self.port.failed = true;
+        self.touched = true;
+    }
+
+    /// Gives it another address beside its own.
+    pub fn add_address(&mut self, address: Ipv4Addr) {
+        let address = InterfaceAddress { address: address.into(), prefix: 24 };
+        self.shard_mut().add_address(InterfaceId::DEVICE, address);
+    }
+
+    /// Takes one of its addresses away.
+    pub fn remove_address(&mut self, address: Ipv4Addr) {
+        self.shard_mut().remove_address(InterfaceId::DEVICE, IpAddress::V4(address));
+    }
+
+    pub(crate) fn set_link(&mut self, up: bool) {
+        self.port.up = up;
+        self.touched = true;
+    }
+
+    pub(crate) fn port_mut(&mut self) -> &mut Port {
+        &mut self.port
+    }
+
+    /// Whether there is something to do without waiting for time to pass.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.failure.is_none()
+            && (self.touched
+                || self.next.busy
+                || self.port.has_received()
+                || self.next.wants_room && self.port.has_room())
+    }
+
+    /// When there is something to do by itself.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let timer = self.next.deadline.filter(|_| self.failure.is_none());
+        timer.into_iter().chain(self.port.next_departure()).min()
+    }
+
+    /// Lets the shard take its turn, and the application act on what became ready. The frames that left.
+    ///
+    /// # Panics
+    /// When the host says something it must not say.
+    pub(crate) fn turn(&mut self, now: Instant) -> Vec<Said> {
+        let timer_due = self.deadline().is_some_and(|deadline| deadline <= now);
+        let may_speak = self.is_busy() || timer_due;
+        if self.touched || timer_due {
+            self.flows.on_occasion();
+        }
+        self.now = now;
+        self.touched = false;
+        self.port.now = now;
+        self.port.limits = self.limits();
+        match self.shard.turn(now, &mut self.port, &mut Alone) {
+            Ok(next) => self.next = next,
+            Err(error) => {
+                self.next = Next { busy: false, wants_room: false, deadline: self.shard.next_deadline() };
+                self.failure.get_or_insert_with(|| error.to_string());
+            }
+        }
+        let said = self.judge_sent(may_speak);
+        self.note_delivered();
+        if self.attend() {
+            self.touched = true;
+        }
+        said
+    }
+
+    /// Now and then a device has room for few frames only, or gives few.
+    fn limits(&mut self) -> (usize, usize) {
+        let mut limit = || match self.random.below(8) {
+            0 => self.random.range(1..=4) as usize,
+            _ => usize::MAX,
+        };
+        (limit(), limit())
+    }
+
+    fn judge_sent(&mut self, may_speak: bool) -> Vec<Said> {
+        let sent = self.port.take_sent();
+        let judge = |sent: Sent| {
+            let bytes: Vec<u8> = sent.frame.pieces().flatten().copied().collect();
+            let notes = sent.frame.notes;
+            let verdict = if may_speak {
+                check_frame(&bytes, &notes, &self.device).and_then(|decoded| {
+                    self.flows.on_sent(&decoded, &notes)?;
+                    Ok(decoded)
+                })
+            } else {
+                Err("it speaks without input, timer or call".to_owned())
+            };
+            match verdict {
+                Ok(decoded) => Said { sent, bytes, decoded },
+                Err(what) => self.object(&what, &bytes, &notes),
+            }
+        };
+        sent.into_iter().map(judge).collect()
+    }
+
+    fn object(&self, what: &str, bytes: &[u8], notes: &Notes) -> ! {
+        let line =
+            decode(bytes, self.device.medium).map_or_else(|error| error, |decoded| decoded.to_string());
+        panic!("host {} at {} is wrong: {what}\n{line}\n{notes:?}\n{}", self.name, self.now, dump(bytes));
+    }
+
+    fn note_delivered(&mut self) {
+        let handed_up = self.port.handed_up.as_mut().map(std::mem::take).unwrap_or_default();
+        for bytes in handed_up {
+            if let Ok(decoded) = decode(&bytes, self.device.medium) {
+                self.flows.on_delivered(&decoded);
+            }
+        }
+    }
+
+    /// Puts a frame before the host as if it came from the wire.
+    ///
+    /// # Panics
+    /// When the host's pool is empty.
+    pub fn receive_frame(&mut self, frame: &[u8], notes: Notes) {
+        let pool = self.pool();
+        let buffer = pool.copy_of(frame).expect("a buffer for the frame");
+        let mut packet = Packet::new(buffer);
+        packet.notes = notes;
+        let loan = packet.lend(pool).expect("a loan for the frame");
+        self.port.deliver(loan);
+    }
+
+    /// Sees that nothing is left behind.
+    ///
+    /// # Panics
+    /// When something is.
+    pub(crate) fn assert_at_rest(&mut self) {
+        while self.shard.poll_ready().is_some() {}
+        assert!(!self.is_busy(), "host {} does not come to rest: {:?}", self.name, self.next);
+        let failed = self.failure.is_some();
+        assert!(failed || !self.shard.has_work(), "host {} has something left to say", self.name);
+        let out = self.buffers_out();
+        assert_eq!(out, 0, "host {} has buffers out: {:?}", self.name, self.pool());
+    }
+}

@@ -1,0 +1,107 @@
+//! What crossed the wire: a hash over all of it, by which two runs are compared, and the last frames, for
+//! whoever has to find out what went wrong.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+use sunstar_packet::Medium;
+use sunstar_stack::time::Instant;
+
+use crate::Side;
+use crate::decode::decode;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrives.
+    Crossed,
+    /// It was lost by chance, or by order of the scenario.
+    Lost,
+    /// It arrives twice.
+    Duplicated,
+    /// It arrives later than frames sent after it.
+    Reordered,
+    /// It arrives with a bit flipped.
+    Corrupted,
+    /// It was longer than the black hole lets through.
+    TooLong,
+    /// The bottleneck's queue was full.
+    QueueFull,
+    /// The link was down, or cut.
+    NoLink,
+    /// A scenario made it and put it before the host.
+    Injected,
+}
+
+struct Event {
+    at: Instant,
+    from: Side,
+    fate: Fate,
+    bytes: Vec<u8>,
+}
+
+/// Frames in the order they were sent.
+pub struct Trace {
+    medium: Medium,
+    hasher: SipHasher13,
+    frames: u64,
+    recent: VecDeque<Event>,
+}
+
+impl Trace {
+    /// Frames remembered for the display.
+    const REMEMBERED: usize = 100;
+
+    pub(crate) fn new(medium: Medium) -> Self {
+        Self { medium, hasher: SipHasher13::new(), frames: 0, recent: VecDeque::new() }
+    }
+
+    pub(crate) fn record(&mut self, at: Instant, from: Side, fate: Fate, bytes: Vec<u8>) {
+        self.frames += 1;
+        self.hasher.write_u64(at.as_micros());
+        self.hasher.write_u8(from as u8);
+        self.hasher.write_u8(fate as u8);
+        self.hasher.write_u64(bytes.len() as u64);
+        self.hasher.write(&bytes);
+        if self.recent.len() == Self::REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Event { at, from, fate, bytes });
+    }
+
+    /// A hash over every frame so far, with its time, sender and fate. Runs of the same seed have the same.
+    pub fn hash(&self) -> u64 {
+        self.hasher.finish()
+    }
+
+    /// Frames so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+}
+
+impl fmt::Display for Trace {
+    /// The last frames, a line each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} frames crossed; the last of them:", self.frames)?;
+        for Event { at, from, fate, bytes } in &self.recent {
+            write!(f, "{at} {from:?} {fate:?}: ")?;
+            match decode(bytes, self.medium) {
+                Ok(decoded) => writeln!(f, "{decoded}")?,
+                Err(error) => writeln!(f, "{} bytes, {error}", bytes.len())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes in hexadecimal, sixteen to a line.
+pub(crate) fn dump(bytes: &[u8]) -> String {
+    let lines = bytes.chunks(16).enumerate().map(|(line, chunk)| {
+        let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{:04x}  {}", line * 16, hex.join(" "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
