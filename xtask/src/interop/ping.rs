@@ -36,7 +36,7 @@ pub(super) fn our_ping_reaches_the_kernel(stage: &Stage) -> Result<(), Failure> 
     let sunstar = stage.sunstar().to_string_lossy();
     let device = format!("tap:{TAP}");
     let address = format!("{SERVER}/24");
-    let line = ["ping", KERNEL, "--device", &device, "--address", &address];
+    let line = ["ping", KERNEL, "-c", "3", "-i", "0.2", "--device", &device, "--address", &address];
     let pinged = process::capture_success(namespace.command(&sunstar).args(line), DEADLINE)?;
     ensure!(pinged.stdout.contains(KERNEL), "it never names {KERNEL}:\n{}", pinged.output());
     Ok(())
