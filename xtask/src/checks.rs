@@ -2,16 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::failure::{Failure, ensure};
 use crate::interop;
-use crate::process;
 use crate::report::Report;
 use crate::tools::{self, Tool};
-use crate::workspace::{self, run_cargo, run_cargo_with};
-
-const SPELLING_DEADLINE: Duration = Duration::from_secs(60);
+use crate::workspace::{self, cargo, run_cargo, run_to_success};
 
 /// One step that looks at the workspace.
 struct Check {
@@ -25,42 +21,38 @@ const INTEROP_BUILD: &str = "interop build";
 
 /// The steps ahead of the interop cases, the quick ones first.
 const CHECKS: &[Check] = &[
-    Check { name: "format", tools: &[], run: || run_cargo(&["fmt", "--all", "--check"]) },
+    Check { name: "format", tools: &[], run: || run_cargo("fmt --all --check") },
     Check {
         name: "spelling",
         tools: &[tools::TYPOS],
-        run: || {
-            Ok(process::stream(tools::TYPOS.command().current_dir(workspace::root()), SPELLING_DEADLINE)?)
-        },
+        run: || run_to_success(tools::TYPOS.command().current_dir(workspace::root())),
     },
-    Check { name: "unused dependencies", tools: &[tools::MACHETE], run: || run_cargo(&["machete"]) },
+    Check { name: "unused dependencies", tools: &[tools::MACHETE], run: || run_cargo("machete") },
     Check {
         name: "licences and sources",
         tools: &[tools::DENY],
-        run: || run_cargo(&["deny", "--log-level", "error", "--workspace", "check", "licenses", "bans", "sources"]),
+        run: || run_cargo("deny --log-level error --workspace check licenses bans sources"),
     },
     Check {
         name: "clippy",
         tools: &[],
-        run: || run_cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+        run: || run_cargo("clippy --workspace --all-targets -- --deny warnings"),
     },
     Check {
         name: "documentation",
         tools: &[],
-        run: || run_cargo_with(("RUSTDOCFLAGS", "-D warnings"), &["doc", "--workspace", "--no-deps"]),
+        run: || run_to_success(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings")),
     },
-    Check { name: "tests", tools: &[tools::NEXTEST], run: || run_cargo(&["nextest", "run", "--workspace"]) },
-    Check { name: "documentation's tests", tools: &[], run: || run_cargo(&["test", "--workspace", "--doc"]) },
+    Check { name: "tests", tools: &[tools::NEXTEST], run: || run_cargo("nextest run --workspace") },
+    Check { name: "documentation's tests", tools: &[], run: || run_cargo("test --workspace --doc") },
     Check { name: "models", tools: &[], run: models },
 ];
 
 /// The interleavings of our own atomics, explored by loom. The flag changes every crate, so the build has
 /// a directory of its own: the other steps' would be thrown away by it.
 fn models() -> Result<(), Failure> {
-    let directory = workspace::target_directory()?.join("loom");
-    let directory = directory.to_string_lossy();
-    let arguments = ["test", "--workspace", "--release", "--target-dir", &directory, "--test", "loom*"];
-    run_cargo_with(("RUSTFLAGS", "--cfg loom"), &arguments)
+    let mut test = cargo("test --workspace --release --test loom* --target-dir");
+    run_to_success(test.arg(workspace::target_directory()?.join("loom")).env("RUSTFLAGS", "--cfg loom"))
 }
 
 /// Runs the steps and interop cases whose name contains `only` (all, if it is `None`). A case is called

@@ -139,7 +139,7 @@ pub(crate) fn ensure_installed(tools: &BTreeSet<Tool>) -> Result<(), Failure> {
 /// Builds a crate into cargo's own directory, where one build serves every clone. It is not optimised:
 /// that takes half as long, and none of these tools works for more than a second.
 fn install_crate(name: &str) -> Result<(), Failure> {
-    let mut install = workspace::cargo(&["install", "--locked", "--debug", "--quiet", name]);
+    let mut install = workspace::cargo(&format!("install --locked --debug --quiet {name}"));
     Ok(process::stream(install.env("CARGO_PROFILE_DEV_DEBUG", "0"), CRATE_DEADLINE)?)
 }
 

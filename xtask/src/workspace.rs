@@ -16,8 +16,8 @@ pub(crate) fn root() -> &'static Path {
     manifest.parent().unwrap_or(manifest)
 }
 
-/// Cargo, to be run in the root.
-pub(crate) fn cargo(arguments: &[&str]) -> Command {
+/// Cargo, to be run in the root, with the arguments that the spaces in `line` separate.
+pub(crate) fn cargo(line: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What `cargo run` set for us is about this package, and would confuse another.
     for (name, _) in std::env::vars_os() {
@@ -28,18 +28,18 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    command.args(arguments).current_dir(root());
+    command.args(line.split_whitespace()).current_dir(root());
     command
 }
 
 /// Runs cargo with its output on ours.
-pub(crate) fn run_cargo(arguments: &[&str]) -> Result<(), Failure> {
-    Ok(process::stream(&mut cargo(arguments), BUILD_DEADLINE)?)
+pub(crate) fn run_cargo(line: &str) -> Result<(), Failure> {
+    run_to_success(&mut cargo(line))
 }
 
-/// Runs cargo with one more variable in its environment.
-pub(crate) fn run_cargo_with(variable: (&str, &str), arguments: &[&str]) -> Result<(), Failure> {
-    Ok(process::stream(cargo(arguments).env(variable.0, variable.1), BUILD_DEADLINE)?)
+/// Runs a command that builds, with its output on ours.
+pub(crate) fn run_to_success(command: &mut Command) -> Result<(), Failure> {
+    Ok(process::stream(command, BUILD_DEADLINE)?)
 }
 
 /// Cargo's target directory: the one this program was built into, whatever configured it.
@@ -56,7 +56,7 @@ pub(crate) fn target_directory() -> Result<PathBuf, Failure> {
 
 /// Builds the `sunstar` command with the given profile, and says where it is.
 pub(crate) fn build_sunstar(profile: &str) -> Result<PathBuf, Failure> {
-    run_cargo(&["build", "--package", "sunstar-cli", "--bin", "sunstar", "--profile", profile])?;
+    run_cargo(&format!("build --package sunstar-cli --bin sunstar --profile {profile}"))?;
     sunstar(profile)
 }
 

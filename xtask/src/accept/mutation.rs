@@ -2,13 +2,13 @@
 
 use crate::failure::Failure;
 use crate::interop::Stage;
-use crate::workspace::run_cargo_with;
+use crate::workspace::{cargo, run_to_success};
 
 /// How many frames the test is to make of the real ones; on its own it makes fewer.
 const FRAMES: (&str, &str) = ("SUNSTAR_MUTATED_FRAMES", "1000000");
 
 /// Runs the test of that name, optimised, wherever in the workspace it lives.
 pub(super) fn a_million_mutated_frames(_stage: &Stage) -> Result<(), Failure> {
-    let only = ["--no-tests=fail", "--no-capture", "-E", "test(mutated)"];
-    run_cargo_with(FRAMES, &[&["nextest", "run", "--workspace", "--release"], only.as_slice()].concat())
+    let mut test = cargo("nextest run --workspace --release --no-tests=fail --no-capture -E test(mutated)");
+    run_to_success(test.env(FRAMES.0, FRAMES.1))
 }
