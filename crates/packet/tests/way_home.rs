@@ -200,14 +200,17 @@ fn a_stalled_sibling_holds_no_more_than_its_ring_and_the_others_go_on() {
     let (to_stalled, stalled) = sync_channel::<Loan>(MESH_RING);
     let (to_quick, quick) = sync_channel::<Loan>(MESH_RING / 2);
     let echo = thread::spawn(move || quick.iter().inspect(|loan| assert_one_byte(loan.pieces())).count());
-    let lend = || Packet::new(pool.copy_of(&[7; 64]).expect("slots are left")).lend(&pool);
+    let lend = || {
+        let packet = Packet::new(pool.copy_of(&[7; 64]).expect("slots are left"));
+        packet.lend(&pool).expect("loans are left")
+    };
     let (mut dropped, mut sent) = (0, 0);
     let deadline = Instant::now() + DEADLINE;
     while sent < 5_000 {
         assert!(Instant::now() < deadline, "{sent} packets in time");
         pool.collect();
-        dropped += usize::from(to_stalled.try_send(lend().expect("loans are left")).is_err());
-        sent += usize::from(to_quick.try_send(lend().expect("loans are left")).is_ok());
+        dropped += usize::from(to_stalled.try_send(lend()).is_err());
+        sent += usize::from(to_quick.try_send(lend()).is_ok());
     }
     drop(to_quick);
     assert_eq!(echo.join().expect("the quick one does not fail"), sent);
