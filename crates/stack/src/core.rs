@@ -1,5 +1,7 @@
 //! What every protocol of a shard uses: the time of this turn, buffers, interfaces, neighbours, timers, counters.
 
+use std::collections::BTreeSet;
+
 use sunstar_packet::{Departure, Medium, Packet, Pool};
 use sunstar_wire::{EtherType, IpAddress, MacAddress};
 
@@ -9,7 +11,7 @@ use crate::ip::{InterfaceId, Interfaces, Path, Routes};
 use crate::link::{Provider, Want};
 use crate::neighbor::{Neighbors, Resolution};
 use crate::random::Random;
-use crate::socket::ReadyQueue;
+use crate::socket::{ReadyQueue, SocketHandle};
 use crate::steering::Steering;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) want: Want,
     pub(crate) steering: Steering,
     pub(crate) counters: Counters,
+    /// Sockets whose sender found the pool empty: told when it has buffers again.
+    pub(crate) starved: BTreeSet<SocketHandle>,
     /// Packets that were dropped before they reached a device, and were to be accounted for.
     pub(crate) departed: Vec<Departure>,
 }

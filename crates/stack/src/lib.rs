@@ -59,5 +59,5 @@ pub use mesh::{Alone, Mesh};
 pub use neighbor::{NeighborInfo, NeighborState};
 pub use shard::{Next, Shard, ShardSetup};
 pub use socket::{ConnectOptions, ListenOptions, Ready, Shutdown, SocketError, SocketHandle, TcpInfo};
-pub use tcp::{ConnectionKey, ListenerKey};
+pub use tcp::{ConnectionKey, Keepalive, ListenerKey, State};
 pub use udp::{UdpKey, UdpReceived, UdpTransmit};

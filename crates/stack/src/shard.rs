@@ -1,5 +1,7 @@
 //! One shard, and the one turn that moves it.
 
+use std::collections::BTreeSet;
+
 use sunstar_packet::{
     Capabilities, Departure, DeviceError, FrameSource, LinkState, Packet, Pool, QueuePair, SizeClass,
 };
@@ -81,7 +83,7 @@ impl Shard {
         let mut random = Random::from_key(seed);
         Self {
             id,
-            tcp: Tcp::new(&config.tcp, &mut random),
+            tcp: Tcp::new(id, config.ephemeral_ports, &mut random),
             udp: Udp::new(&mut random),
             icmp: Icmp::new(&mut random),
             filters: FilterChain::default(),
@@ -100,6 +102,7 @@ impl Shard {
                 want: Want::default(),
                 steering,
                 counters: Counters::default(),
+                starved: BTreeSet::new(),
                 departed: Vec::new(),
                 random,
             },
@@ -125,6 +128,7 @@ impl Shard {
         }
         self.fire_timers();
         self.settle();
+        self.feed_starved();
         let (more_received, wants_room) = turned?;
         let due = self.core.timers.next_deadline().is_some_and(|deadline| deadline <= self.core.now);
         let device = self.core.want.any(InterfaceId::DEVICE) && !wants_room;
@@ -142,7 +146,6 @@ impl Shard {
         queue_pair: &mut impl QueuePair,
         mesh: &mut impl Mesh,
     ) -> Result<(bool, bool), DeviceError> {
-        self.core.interfaces.get_mut(InterfaceId::DEVICE).up = queue_pair.link() == LinkState::Up;
         let pool = self.core.pool.clone();
         let mut source = Source { shard: self, interface: InterfaceId::DEVICE };
         let pulled = queue_pair.pull(&pool, PULL_BUDGET, &mut source)?;
@@ -156,6 +159,10 @@ impl Shard {
         }
         self.burst = burst;
         let received = received?;
+        if received == 0 {
+            // To ask may cost a system call, and what just received has a carrier.
+            self.core.interfaces.get_mut(InterfaceId::DEVICE).up = queue_pair.link() == LinkState::Up;
+        }
 
         let mut from_mesh = 0;
         while from_mesh < RECEIVE_BUDGET
@@ -271,6 +278,21 @@ impl Shard {
         }
     }
 
+    /// Tells senders that found the pool empty, once more than the eighth of it is free that writers may not use.
+    fn feed_starved(&mut self) {
+        let pool = &self.core.pool;
+        if self.core.starved.is_empty()
+            || pool.free(SizeClass::Small) <= pool.total(SizeClass::Small) / 8 + RECEIVE_BUDGET
+        {
+            return;
+        }
+        for handle in std::mem::take(&mut self.core.starved) {
+            if let Some(noted) = noted(&mut self.tcp, &mut self.udp, &mut self.icmp, handle) {
+                self.core.ready.set(noted, Ready::WRITABLE, handle);
+            }
+        }
+    }
+
     /// The next frame for an interface, built now, from whoever's turn it is.
     fn next_frame(&mut self, interface: InterfaceId) -> Option<Packet> {
         let at = usize::from(interface.0);
@@ -309,6 +331,11 @@ impl Shard {
         self.tcp.on_device_failed(&mut self.core);
     }
 
+    /// Tells the time before a call between turns, so that deadlines it sets count from then.
+    pub fn set_now(&mut self, now: Instant) {
+        self.core.now = self.core.now.max(now);
+    }
+
     /// Which shard this is.
     pub fn id(&self) -> ShardId {
         self.id
@@ -344,13 +371,7 @@ impl Shard {
     /// The next socket that became ready, and for what. Sockets closed meanwhile are passed over.
     pub fn poll_ready(&mut self) -> Option<(SocketHandle, Ready)> {
         while let Some(handle) = self.core.ready.pop() {
-            let noted = match handle {
-                SocketHandle::Listener(key) => self.tcp.listener_ready(key),
-                SocketHandle::Stream(key) => self.tcp.connection_ready(key),
-                SocketHandle::Udp(key) => self.udp.sockets.get_mut(key).map(|socket| &mut socket.ready),
-                SocketHandle::Echo(key) => self.icmp.sockets.get_mut(key).map(|socket| &mut socket.ready),
-            };
-            if let Some(ready) = noted {
+            if let Some(ready) = noted(&mut self.tcp, &mut self.udp, &mut self.icmp, handle) {
                 return Some((handle, std::mem::take(ready)));
             }
         }
@@ -407,6 +428,21 @@ impl Shard {
     /// Removes a packet filter; whether it was there.
     pub fn remove_filter(&mut self, filter: FilterId) -> bool {
         self.filters.remove(filter)
+    }
+}
+
+/// Where a socket notes what it became ready for.
+fn noted<'a>(
+    tcp: &'a mut Tcp,
+    udp: &'a mut Udp,
+    icmp: &'a mut Icmp,
+    handle: SocketHandle,
+) -> Option<&'a mut Ready> {
+    match handle {
+        SocketHandle::Listener(key) => tcp.listener_ready(key),
+        SocketHandle::Stream(key) => tcp.connection_ready(key),
+        SocketHandle::Udp(key) => udp.sockets.get_mut(key).map(|socket| &mut socket.ready),
+        SocketHandle::Echo(key) => icmp.sockets.get_mut(key).map(|socket| &mut socket.ready),
     }
 }
 

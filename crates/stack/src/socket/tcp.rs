@@ -1,9 +1,512 @@
-//! TCP sockets
-/// a
-pub struct ConnectOptions;
-/// a
-pub struct ListenOptions;
-/// a
-pub struct Shutdown;
-/// a
-pub struct TcpInfo;
+//! TCP sockets (RFC 9293 section 3.9.1: OPEN, SEND, RECEIVE, CLOSE, STATUS, ABORT).
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::Serialize;
+use sunstar_packet::Fragment;
+
+use super::{Ready, SocketError, SocketHandle};
+use crate::shard::Shard;
+use crate::tcp::{CongestionControl, Connection, ConnectionKey, Keepalive, ListenerKey, State, Tuple};
+use crate::time::Duration;
+
+/// How to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Complete connections that wait to be accepted at most.
+    pub backlog: usize,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { backlog: 1_024 }
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// The source address and port; chosen if `None`, or each where it is unspecified or zero.
+    pub local: Option<SocketAddr>,
+}
+
+/// Which directions to shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Nothing more will be read: what still arrives is acknowledged and thrown away.
+    Read,
+    /// Nothing more will be written: a FIN follows what was.
+    Write,
+    /// Both.
+    Both,
+}
+
+/// A reading of a connection, in the field's terms.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TcpInfo {
+    /// Our end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Its state.
+    pub state: State,
+    /// Bytes written that the peer has not acknowledged.
+    pub send_queue: usize,
+    /// Bytes received that were not read.
+    pub receive_queue: usize,
+    /// Bytes of buffer memory it holds out of use.
+    pub memory: usize,
+    /// Smoothed round-trip time, in microseconds; `None` before the first sample.
+    pub srtt_us: Option<u64>,
+    /// Its variation, in microseconds.
+    pub rttvar_us: u64,
+    /// The least round trip seen, in microseconds.
+    pub min_rtt_us: Option<u64>,
+    /// The retransmission timeout now, in microseconds.
+    pub rto_us: u64,
+    /// Timeouts in a row.
+    pub backoff: u32,
+    /// The congestion window, in bytes.
+    pub cwnd: u32,
+    /// The slow-start threshold, in bytes.
+    pub ssthresh: u32,
+    /// Bytes outstanding.
+    pub flight: u32,
+    /// The peer's window, in bytes.
+    pub snd_wnd: u32,
+    /// Our window as last advertised, in bytes.
+    pub rcv_wnd: u32,
+    /// Payload bytes of a full segment without options.
+    pub mss: u16,
+    /// The peer's window scale.
+    pub snd_scale: u8,
+    /// Our window scale.
+    pub rcv_scale: u8,
+    /// Whether both ends use timestamps.
+    pub timestamps: bool,
+    /// Whether both ends use SACK.
+    pub sack: bool,
+    /// Segments sent again.
+    pub retransmissions: u64,
+}
+
+impl Shard {
+    /// Listens on an address and port; the unspecified address means all of the stack's, port 0 any free one.
+    ///
+    /// # Errors
+    /// `AddressInUse`, `AddressNotAvailable`, `NoPortLeft`.
+    pub fn tcp_listen(
+        &mut self,
+        mut local: SocketAddr,
+        options: &ListenOptions,
+    ) -> Result<ListenerKey, SocketError> {
+        let address = (!local.ip().is_unspecified()).then_some(local.ip());
+        if let Some(address) = address.filter(|address| !self.core.interfaces.is_local(*address)) {
+            return Err(SocketError::AddressNotAvailable { address });
+        }
+        if local.port() == 0 {
+            let range = self.core.config.ephemeral_ports;
+            let count = u64::from(range.last.saturating_sub(range.first)) + 1;
+            let start = self.core.random.below(count);
+            let free = (0..count)
+                .map(|step| range.first + ((start + step) % count) as u16)
+                .find(|port| !self.tcp.is_listening(address, *port));
+            let none = SocketError::NoPortLeft { destination: local, first: range.first, last: range.last };
+            local.set_port(free.ok_or(none)?);
+        }
+        let in_use = SocketError::AddressInUse { address: local };
+        self.tcp.listen(local, address, options.backlog).ok_or(in_use)
+    }
+
+    /// The next complete connection, and who opened it.
+    ///
+    /// # Errors
+    /// `WouldBlock` while there is none, `Closed`.
+    pub fn tcp_accept(&mut self, listener: ListenerKey) -> Result<(ConnectionKey, SocketAddr), SocketError> {
+        let queue = &mut self.tcp.listeners.get_mut(listener).ok_or(SocketError::Closed)?.queue;
+        while let Some(key) = queue.pop_front() {
+            let Some(connection) = self.tcp.connections.get_mut(key) else { continue };
+            connection.listener = None;
+            connection.owned = true;
+            if connection.receive.readable() > 0 || connection.fin_received || connection.error.is_some() {
+                self.core.ready.set(&mut connection.ready, Ready::READABLE, SocketHandle::Stream(key));
+            }
+            return Ok((key, connection.remote()));
+        }
+        Err(SocketError::WouldBlock)
+    }
+
+    /// Where a listener listens.
+    pub fn tcp_listener_addr(&self, listener: ListenerKey) -> Result<SocketAddr, SocketError> {
+        Ok(self.tcp.listeners.get(listener).ok_or(SocketError::Closed)?.local)
+    }
+
+    /// Stops listening. Connections that were not accepted are reset.
+    pub fn tcp_close_listener(&mut self, listener: ListenerKey) {
+        self.tcp.close_listener(&mut self.core, listener);
+    }
+
+    /// Starts to open a connection. It is writable once it is open; [`Shard::tcp_connected`] tells.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`, `AddressNotAvailable`, `AddressInUse`, `NoPortLeft`, `TooManyConnections`,
+    /// `InvalidInput`.
+    pub fn tcp_connect(
+        &mut self,
+        remote: SocketAddr,
+        options: &ConnectOptions,
+    ) -> Result<ConnectionKey, SocketError> {
+        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+            return Err(SocketError::InvalidInput {
+                what: "connect to a unicast address and a port above 0",
+            });
+        }
+        let limit = self.core.config.tcp.max_connections;
+        if self.tcp.connections.len() >= limit {
+            return Err(SocketError::TooManyConnections { limit });
+        }
+        let source = options.local.map(|local| local.ip()).filter(|address| !address.is_unspecified());
+        if let Some(address) = source.filter(|address| !self.core.interfaces.is_local(*address)) {
+            return Err(SocketError::AddressNotAvailable { address });
+        }
+        let path = self
+            .core
+            .path(remote.ip(), source)
+            .ok_or(SocketError::NetworkUnreachable { destination: remote.ip() })?;
+        let tuple = |port| Tuple::new(SocketAddr::new(path.source, port), remote);
+        let port = match options.local.map(|local| local.port()).filter(|port| *port != 0) {
+            Some(port) if self.tcp.is_taken(&tuple(port)) => {
+                return Err(SocketError::AddressInUse { address: SocketAddr::new(path.source, port) });
+            }
+            Some(port) => port,
+            None => {
+                let range = self.core.config.ephemeral_ports;
+                self.tcp.pick_port(&self.core, path.source, remote).ok_or(SocketError::NoPortLeft {
+                    destination: remote,
+                    first: range.first,
+                    last: range.last,
+                })?
+            }
+        };
+        Ok(self.tcp.open(&mut self.core, tuple(port), path))
+    }
+
+    /// Whether a connection is open.
+    ///
+    /// # Errors
+    /// `WouldBlock` while it is being opened; why it could not be; `Closed`.
+    pub fn tcp_connected(&mut self, connection: ConnectionKey) -> Result<(), SocketError> {
+        let connection = self.connection(connection)?;
+        match connection.state {
+            State::SynSent | State::SynReceived => Err(SocketError::WouldBlock),
+            State::Closed => connection.error.map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes bytes to be sent, by copying them; how many were accepted.
+    ///
+    /// # Errors
+    /// `WouldBlock` while the send buffer is full, `BrokenPipe` after shutdown, why the connection ended, `Closed`.
+    pub fn tcp_send(&mut self, connection: ConnectionKey, bytes: &[u8]) -> Result<usize, SocketError> {
+        self.tcp_send_vectored(connection, &[IoSlice::new(bytes)])
+    }
+
+    /// As [`Shard::tcp_send`], from several pieces.
+    pub fn tcp_send_vectored(
+        &mut self,
+        key: ConnectionKey,
+        pieces: &[IoSlice<'_>],
+    ) -> Result<usize, SocketError> {
+        let limit = self.core.config.tcp.send_buffer;
+        let pool = self.core.pool.clone();
+        let connection = writable(self.tcp.connections.get_mut(key))?;
+        let mut sent = 0;
+        let mut wanted = 0;
+        for piece in pieces {
+            let taken = connection.send.write(&pool, piece, limit);
+            wanted += piece.len();
+            sent += taken;
+            if taken < piece.len() {
+                break;
+            }
+        }
+        let starved = sent < wanted && connection.send.len() < limit;
+        if starved {
+            self.core.starved.insert(SocketHandle::Stream(key));
+        }
+        if sent == 0 && wanted > 0 {
+            return Err(SocketError::WouldBlock);
+        }
+        self.tcp.update(&mut self.core, key);
+        Ok(sent)
+    }
+
+    /// Takes bytes to be sent off the front of `bytes`, without copying; how many were accepted.
+    ///
+    /// # Errors
+    /// As [`Shard::tcp_send`].
+    pub fn tcp_send_bytes(&mut self, key: ConnectionKey, bytes: &mut Bytes) -> Result<usize, SocketError> {
+        let limit = self.core.config.tcp.send_buffer;
+        let connection = writable(self.tcp.connections.get_mut(key))?;
+        let wanted = !bytes.is_empty();
+        let sent = connection.send.give(bytes, limit);
+        if sent == 0 && wanted {
+            return Err(SocketError::WouldBlock);
+        }
+        self.tcp.update(&mut self.core, key);
+        Ok(sent)
+    }
+
+    /// Copies received bytes out; how many. Zero is the end of the stream (or an empty `into`).
+    ///
+    /// # Errors
+    /// `WouldBlock` while there is nothing, why the connection ended, `Closed`.
+    pub fn tcp_recv(&mut self, key: ConnectionKey, into: &mut [u8]) -> Result<usize, SocketError> {
+        let connection = self.tcp.connections.get_mut(key).ok_or(SocketError::Closed)?;
+        if !readable(connection)? || into.is_empty() {
+            return Ok(0);
+        }
+        let len = connection.receive.read(into);
+        self.after_read(key);
+        Ok(len)
+    }
+
+    /// Copies received bytes without taking them; how many.
+    ///
+    /// # Errors
+    /// As [`Shard::tcp_recv`].
+    pub fn tcp_peek(&self, key: ConnectionKey, into: &mut [u8]) -> Result<usize, SocketError> {
+        let connection = self.connection(key)?;
+        if !readable(connection)? {
+            return Ok(0);
+        }
+        Ok(connection.receive.peek(into))
+    }
+
+    /// Takes the next received bytes in the buffer they are in; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// As [`Shard::tcp_recv`].
+    pub fn tcp_recv_fragment(&mut self, key: ConnectionKey) -> Result<Option<Fragment>, SocketError> {
+        let connection = self.tcp.connections.get_mut(key).ok_or(SocketError::Closed)?;
+        if !readable(connection)? {
+            return Ok(None);
+        }
+        let fragment = connection.receive.take_fragment();
+        self.after_read(key);
+        Ok(fragment)
+    }
+
+    /// The window may have opened.
+    fn after_read(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.tcp.connections.get_mut(key) else { return };
+        if connection.wants_window_update(&self.core.config.tcp) {
+            connection.pending.ack = true;
+            self.tcp.update(&mut self.core, key);
+        }
+    }
+
+    /// Shuts a direction down. Writing: a FIN follows what was written.
+    ///
+    /// # Errors
+    /// `NotConnected` unless the connection is open, `Closed`.
+    pub fn tcp_shutdown(&mut self, key: ConnectionKey, how: Shutdown) -> Result<(), SocketError> {
+        let connection = self.tcp.connections.get_mut(key).ok_or(SocketError::Closed)?;
+        if !connection.state.is_synchronized() {
+            return Err(SocketError::NotConnected);
+        }
+        if how != Shutdown::Write {
+            connection.read_shutdown = true;
+            connection.receive.clear();
+            self.core.ready.set(&mut connection.ready, Ready::READABLE, SocketHandle::Stream(key));
+        }
+        if how != Shutdown::Read {
+            connection.fin_queued = true;
+        }
+        self.tcp.update(&mut self.core, key);
+        Ok(())
+    }
+
+    /// Gives a connection up: what was written still goes out, for a while; with unread data, or a linger time of
+    /// zero, the peer gets a RST (RFC 9293 section 3.6.1, RFC 1122 section 4.2.2.13). The handle is gone.
+    pub fn tcp_close(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.tcp.connections.get_mut(key) else { return };
+        let unread = connection.receive.readable() > 0 && !connection.read_shutdown;
+        let opening = matches!(connection.state, State::SynSent | State::SynReceived);
+        if unread || opening || connection.linger == Some(Duration::ZERO) {
+            return self.tcp_abort(key);
+        }
+        connection.owned = false;
+        connection.receive.clear();
+        if connection.state == State::Closed {
+            return self.tcp.forget(&mut self.core, key);
+        }
+        connection.fin_queued = true;
+        if connection.state == State::FinWait2 || connection.linger.is_some() {
+            let patience = connection.linger.unwrap_or(self.core.config.tcp.orphan_timeout);
+            connection.deadlines.orphan = Some(self.core.now + patience);
+        }
+        self.tcp.update(&mut self.core, key);
+    }
+
+    /// Ends a connection at once: the peer gets a RST. The handle is gone.
+    pub fn tcp_abort(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.tcp.connections.get_mut(key) else { return };
+        connection.owned = false;
+        let tell = connection.state.is_synchronized() || connection.state == State::SynReceived;
+        let (tuple, sequence, over) =
+            (connection.tuple, connection.snd_nxt, connection.state == State::Closed);
+        if tell {
+            self.tcp.reset(&mut self.core, &tuple, sequence, None);
+        }
+        if !over {
+            self.core.counters.tcp.aborted += 1;
+        }
+        self.tcp.forget(&mut self.core, key);
+    }
+
+    /// Whether small segments go out at once (Nagle's rule off, RFC 9293 MUST-17).
+    pub fn tcp_set_nodelay(&mut self, key: ConnectionKey, nodelay: bool) -> Result<(), SocketError> {
+        self.connection_mut(key)?.nodelay = nodelay;
+        self.tcp.update(&mut self.core, key);
+        Ok(())
+    }
+
+    /// Whether small segments go out at once.
+    pub fn tcp_nodelay(&self, key: ConnectionKey) -> Result<bool, SocketError> {
+        Ok(self.connection(key)?.nodelay)
+    }
+
+    /// How long a closed connection may take to hand over what was written; zero: it is reset at once.
+    pub fn tcp_set_linger(
+        &mut self,
+        key: ConnectionKey,
+        linger: Option<Duration>,
+    ) -> Result<(), SocketError> {
+        self.connection_mut(key)?.linger = linger;
+        Ok(())
+    }
+
+    /// The linger time.
+    pub fn tcp_linger(&self, key: ConnectionKey) -> Result<Option<Duration>, SocketError> {
+        Ok(self.connection(key)?.linger)
+    }
+
+    /// Whether and when a silent peer is asked whether it is still there. Off by default (RFC 9293 MUST-25).
+    pub fn tcp_set_keepalive(
+        &mut self,
+        key: ConnectionKey,
+        keepalive: Option<Keepalive>,
+    ) -> Result<(), SocketError> {
+        let connection = self.connection_mut(key)?;
+        connection.keepalive = keepalive;
+        connection.deadlines.keepalive = None;
+        self.tcp.update(&mut self.core, key);
+        Ok(())
+    }
+
+    /// How long something may stay unacknowledged before the connection is given up (RFC 5482; R2 by default).
+    pub fn tcp_set_user_timeout(
+        &mut self,
+        key: ConnectionKey,
+        timeout: Option<Duration>,
+    ) -> Result<(), SocketError> {
+        self.connection_mut(key)?.user_timeout = timeout;
+        Ok(())
+    }
+
+    /// Our end of a connection.
+    pub fn tcp_local_addr(&self, key: ConnectionKey) -> Result<SocketAddr, SocketError> {
+        Ok(self.connection(key)?.local())
+    }
+
+    /// The other end of a connection.
+    pub fn tcp_peer_addr(&self, key: ConnectionKey) -> Result<SocketAddr, SocketError> {
+        Ok(self.connection(key)?.remote())
+    }
+
+    /// A reading of a connection.
+    pub fn tcp_info(&self, key: ConnectionKey) -> Result<TcpInfo, SocketError> {
+        Ok(self.info(self.connection(key)?))
+    }
+
+    /// A reading of every connection, those in TIME-WAIT apart.
+    pub fn tcp_connections(&self) -> impl Iterator<Item = TcpInfo> {
+        self.tcp.connections.values().map(|connection| self.info(connection))
+    }
+
+    /// Connections remembered in TIME-WAIT.
+    pub fn tcp_time_wait(&self) -> usize {
+        self.tcp.remembered()
+    }
+
+    fn info(&self, connection: &Connection) -> TcpInfo {
+        let rtt = &connection.rtt;
+        let micros = |duration: Duration| duration.as_micros() as u64;
+        TcpInfo {
+            local: connection.local(),
+            remote: connection.remote(),
+            state: connection.state,
+            send_queue: connection.send.len(),
+            receive_queue: connection.receive.readable(),
+            memory: connection.send.held() + connection.receive.held(),
+            srtt_us: rtt.srtt.map(micros),
+            rttvar_us: micros(rtt.rttvar),
+            min_rtt_us: rtt.srtt.map(|_| micros(rtt.min)),
+            rto_us: micros(rtt.rto(&self.core.config.tcp)),
+            backoff: rtt.backoff(),
+            cwnd: connection.congestion.window(),
+            ssthresh: connection.congestion.ssthresh(),
+            flight: connection.flight(),
+            snd_wnd: connection.snd_wnd,
+            rcv_wnd: connection.rcv_adv - connection.rcv_nxt,
+            mss: connection.snd_mss,
+            snd_scale: connection.snd_scale,
+            rcv_scale: connection.rcv_scale,
+            timestamps: connection.timestamps,
+            sack: connection.sack,
+            retransmissions: connection.retransmissions,
+        }
+    }
+
+    fn connection(&self, key: ConnectionKey) -> Result<&Connection, SocketError> {
+        self.tcp.connections.get(key).ok_or(SocketError::Closed)
+    }
+
+    fn connection_mut(&mut self, key: ConnectionKey) -> Result<&mut Connection, SocketError> {
+        self.tcp.connections.get_mut(key).ok_or(SocketError::Closed)
+    }
+}
+
+/// The connection, if its application may write.
+fn writable(connection: Option<&mut Connection>) -> Result<&mut Connection, SocketError> {
+    let connection = connection.ok_or(SocketError::Closed)?;
+    if connection.state == State::Closed {
+        return Err(connection.end_error());
+    }
+    if connection.fin_queued || !connection.state.may_send() {
+        return Err(SocketError::BrokenPipe);
+    }
+    if connection.state == State::SynSent {
+        return Err(SocketError::WouldBlock);
+    }
+    Ok(connection)
+}
+
+/// Whether there is something to read; false at the end of the stream.
+fn readable(connection: &Connection) -> Result<bool, SocketError> {
+    if connection.receive.readable() > 0 {
+        return Ok(true);
+    }
+    if connection.fin_received || connection.read_shutdown {
+        return Ok(false);
+    }
+    match (connection.state, connection.error) {
+        (_, Some(error)) => Err(error),
+        (State::Closed, None) => Ok(false),
+        _ => Err(SocketError::WouldBlock),
+    }
+}

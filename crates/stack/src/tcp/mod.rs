@@ -1,39 +1,613 @@
-//! TCP
-use crate::config::TcpConfig;
-use crate::core::{Addressed, Core};
-use crate::ip::icmp::IcmpError;
+//! TCP (RFC 9293): a shard's connections, listeners, demultiplexing, and the list of those that want to send.
+
+mod challenge;
+mod congestion;
+mod connection;
+mod input;
+mod isn;
+mod listener;
+mod output;
+mod range_set;
+mod receive_buffer;
+mod recovery;
+mod reply;
+mod rtt;
+mod send_buffer;
+mod time_wait;
+mod timers;
+mod tuple;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use slotmap::{SlotMap, new_key_type};
+use sunstar_packet::SegmentationKind;
+use sunstar_wire::tcp::{SeqNumber, TcpFlags, TcpHeader, TcpOptions, Timestamps};
+use sunstar_wire::{Ecn, IpAddress, Protocol};
+
+pub(crate) use congestion::CongestionControl;
+pub(crate) use connection::Connection;
+pub use connection::{Keepalive, State};
+use input::{Context, Effects, Segment};
+use isn::IsnGenerator;
+pub(crate) use listener::Listener;
+use reply::{Replies, Reply};
+use time_wait::{TimeWait, TimeWaitKey, Verdict};
+pub(crate) use tuple::Tuple;
+
+use crate::core::{Addressed, Core, Timer};
+use crate::hash::{Keyed, KeyedMap};
+use crate::ip::icmp::{ErrorKind, IcmpError};
+use crate::ip::output::{DEFAULT_TTL, IpOutput};
 use crate::ip::{InterfaceId, IpInput};
+use crate::link::Provider;
+use crate::neighbor::Resolution;
 use crate::random::Random;
-use crate::socket::Ready;
-use slotmap::new_key_type;
-use sunstar_wire::IpAddress;
+use crate::socket::{Ready, SocketError, SocketHandle};
+use crate::steering::{ShardId, SourcePorts};
+use crate::time::Duration;
+use crate::timer::TimerId;
+
 new_key_type! {
     /// Names a TCP connection.
     pub struct ConnectionKey;
     /// Names a TCP listener.
     pub struct ListenerKey;
 }
-pub(crate) struct Tcp {}
+
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    Connection(ConnectionKey),
+    TimeWait(TimeWaitKey),
+}
+
+pub(crate) struct Tcp {
+    pub(crate) connections: SlotMap<ConnectionKey, Connection>,
+    pub(crate) listeners: SlotMap<ListenerKey, Listener>,
+    table: KeyedMap<Tuple, Entry>,
+    listening: KeyedMap<(Option<IpAddress>, u16), ListenerKey>,
+    time_wait: TimeWait,
+    time_wait_timer: Option<TimerId>,
+    /// Connections that may send, by interface.
+    ready: [VecDeque<ConnectionKey>; InterfaceId::COUNT],
+    replies: Replies,
+    isn: IsnGenerator,
+    ports: SourcePorts,
+}
+
+/// How long a connection whose next hop does not answer waits before it tries again.
+const UNREACHABLE_RETRY: Duration = Duration::from_secs(1);
+
 impl Tcp {
-    pub(crate) fn new(_: &TcpConfig, _: &mut Random) -> Self {
-        Self {}
+    pub(crate) fn new(shard: ShardId, ports: crate::config::EphemeralPorts, random: &mut Random) -> Self {
+        Self {
+            connections: SlotMap::with_key(),
+            listeners: SlotMap::with_key(),
+            table: KeyedMap::with_hasher(Keyed::new(random)),
+            listening: KeyedMap::with_hasher(Keyed::new(random)),
+            time_wait: TimeWait::default(),
+            time_wait_timer: None,
+            ready: Default::default(),
+            replies: Replies::default(),
+            isn: IsnGenerator::new(random),
+            ports: SourcePorts::new(shard, ports.first..=ports.last, random),
+        }
     }
-    pub(crate) fn input(&mut self, core: &mut Core, _: IpInput) {
+
+    /// A segment for us.
+    pub(crate) fn input(&mut self, core: &mut Core, input: IpInput) {
+        let transport = input.transport();
+        let parsed = TcpHeader::parse(transport).and_then(|header| {
+            let options = transport.get(TcpHeader::LEN..usize::from(header.header_len)).unwrap_or_default();
+            Ok((header, TcpOptions::parse(options)?))
+        });
+        let (header, options) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return core.count_parse_error(error),
+        };
+        if !input.checksum_holds(true) {
+            core.counters.drops.bad_checksum += 1;
+            return;
+        }
+        core.counters.tcp.segments_received += 1;
+        if input.packet.notes.segmentation.is_some_and(|it| it.kind != SegmentationKind::Udp) {
+            core.counters.tcp.segments_coalesced += 1;
+        }
+        // RFC 9293 MUST-57, MUST-63: nothing for or from a group.
+        if input.group || header.source_port == 0 || header.destination_port == 0 {
+            core.counters.drops.martian += 1;
+            return;
+        }
+        let local = SocketAddr::new(input.destination, header.destination_port);
+        let remote = SocketAddr::new(input.source, header.source_port);
+        let tuple = Tuple::new(local, remote);
+        let payload = input.into_payload(header.header_len.into());
+        let segment = Segment { header, options, payload };
+        match self.table.get(&tuple).copied() {
+            Some(Entry::Connection(key)) => self.on_segment(core, key, segment),
+            Some(Entry::TimeWait(key)) => self.on_time_wait_segment(core, key, tuple, segment),
+            None => self.on_unknown(core, tuple, segment, None),
+        }
+    }
+
+    fn on_segment(&mut self, core: &mut Core, key: ConnectionKey, segment: Segment) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        // The last ACK of a handshake waits while the accept queue has no place (it is sent again with data).
+        if let Some(listener) = connection.listener.and_then(|it| self.listeners.get(it))
+            && connection.state == State::SynReceived
+            && listener.queue.len() >= listener.backlog
+            && !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN)
+        {
+            core.counters.drops.accept_queue_full += 1;
+            return;
+        }
+        let mut context = context(core);
+        let effects = connection.on_segment(segment, &mut context);
+        self.apply(core, key, effects);
+    }
+
+    /// RFC 9293 sections 3.10.7.1 and 3.10.7.2: no connection, or LISTEN.
+    fn on_unknown(&mut self, core: &mut Core, tuple: Tuple, segment: Segment, above: Option<SeqNumber>) {
+        let flags = segment.header.flags;
+        let local = tuple.local();
+        let listener = [Some(local.ip()), None]
+            .iter()
+            .find_map(|address| self.listening.get(&(*address, local.port())).copied());
+        let syn =
+            flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN);
+        if let Some(listener) = listener.filter(|_| syn) {
+            return self.on_syn(core, listener, tuple, segment, above);
+        }
         core.counters.drops.tcp_no_connection += 1;
+        if flags.contains(TcpFlags::RST) {
+            return;
+        }
+        let acknowledged = flags.contains(TcpFlags::ACK);
+        let (sequence, acknowledgement) = if acknowledged {
+            (segment.header.acknowledgement, None)
+        } else {
+            (SeqNumber(0), Some(segment.header.sequence + segment.len()))
+        };
+        self.reset(core, &tuple, sequence, acknowledgement);
     }
-    pub(crate) fn on_icmp_error(&mut self, _: &mut Core, _: &IcmpError) {}
-    pub(crate) fn on_neighbor(&mut self, _: &mut Core, _: ConnectionKey, _: bool) {}
-    pub(crate) fn on_timer(&mut self, _: &mut Core, _: ConnectionKey) {}
-    pub(crate) fn on_time_wait_timer(&mut self, _: &mut Core) {}
-    pub(crate) fn next(&mut self, _: &mut Core, _: InterfaceId) -> Option<Addressed> {
+
+    fn on_syn(
+        &mut self,
+        core: &mut Core,
+        listener_key: ListenerKey,
+        tuple: Tuple,
+        segment: Segment,
+        above: Option<SeqNumber>,
+    ) {
+        let Some(listener) = self.listeners.get_mut(listener_key) else { return };
+        if !listener.takes_syn(core.config.tcp.syn_backlog)
+            || self.connections.len() >= core.config.tcp.max_connections
+        {
+            core.counters.drops.syn_queue_full += 1;
+            return;
+        }
+        let Some(path) = core.path(tuple.remote().ip(), Some(tuple.local().ip())) else {
+            core.counters.drops.no_route += 1;
+            return;
+        };
+        let mut isn = self.isn.isn(&tuple, core.now);
+        // RFC 9293 section 3.10.7.4, TIME-WAIT: a number the old connection never reached.
+        if let Some(above) = above.filter(|above| !isn.after(*above)) {
+            isn = above + 65_537;
+        }
+        let numbers = (isn, self.isn.timestamp_offset(&tuple));
+        let mut connection =
+            Connection::new(tuple, path, State::SynReceived, numbers, core.now, &core.config.tcp);
+        connection.listener = Some(listener_key);
+        connection.on_syn(&segment.header, &segment.options, &context(core));
+        let key = self.connections.insert(connection);
+        listener.half_open.insert(key);
+        self.table.insert(tuple, Entry::Connection(key));
+        self.update(core, key);
+    }
+
+    fn on_time_wait_segment(&mut self, core: &mut Core, key: TimeWaitKey, tuple: Tuple, segment: Segment) {
+        let times = (core.now, core.config.tcp.time_wait);
+        match self.time_wait.on_segment(key, &segment.header, &segment.options, segment.len(), times) {
+            Verdict::Ignore => {}
+            Verdict::Acknowledge => self.acknowledge_again(core, key),
+            Verdict::Reuse(above) => {
+                self.time_wait.remove(key);
+                self.table.remove(&tuple);
+                core.counters.tcp.time_wait_reused += 1;
+                self.on_unknown(core, tuple, segment, Some(above));
+            }
+        }
+    }
+
+    /// Does what a segment, a timer or a call meant beyond its connection.
+    fn apply(&mut self, core: &mut Core, key: ConnectionKey, effects: Effects) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let tuple = connection.tuple;
+        if effects.established {
+            self.on_established(core, key);
+        }
+        if let Some(sequence) = effects.reset {
+            self.reset(core, &tuple, sequence, None);
+        }
+        if effects.time_wait {
+            self.remember(core, key);
+        }
+        if effects.closed {
+            self.on_closed(core, key);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.owned {
+            core.ready.set(&mut connection.ready, effects.ready, SocketHandle::Stream(key));
+        }
+        if connection.state == State::Closed && !connection.owned && connection.listener.is_none() {
+            self.forget(core, key);
+            return;
+        }
+        self.update(core, key);
+    }
+
+    fn on_established(&mut self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(listener_key) = connection.listener else { return };
+        core.counters.tcp.passive_opens += 1;
+        let Some(listener) = self.listeners.get_mut(listener_key) else { return };
+        listener.half_open.remove(&key);
+        listener.queue.push_back(key);
+        core.ready.set(&mut listener.ready, Ready::READABLE, SocketHandle::Listener(listener_key));
+    }
+
+    /// A connection is over, whatever the reason: its tuple is free.
+    fn on_closed(&mut self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.error {
+            None => core.counters.tcp.closed += 1,
+            Some(_) => core.counters.tcp.aborted += 1,
+        }
+        if matches!(self.table.get(&connection.tuple), Some(Entry::Connection(it)) if *it == key) {
+            self.table.remove(&connection.tuple);
+        }
+        if let Some(listener) = connection.listener.and_then(|it| self.listeners.get_mut(it)) {
+            // One that waits to be accepted stays there: whoever accepts it hears what became of it.
+            if listener.half_open.remove(&key) {
+                connection.listener = None;
+            }
+        }
+    }
+
+    /// Both directions are closed in order: only TIME-WAIT is left.
+    fn remember(&mut self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let tcp = &core.config.tcp;
+        let (remembered, forgotten) =
+            self.time_wait.insert(connection, core.now, tcp.time_wait, tcp.max_time_wait);
+        if let Some(forgotten) = forgotten {
+            core.counters.tcp.time_wait_reused += 1;
+            self.table.remove(&forgotten.tuple);
+        }
+        self.table.insert(connection.tuple, Entry::TimeWait(remembered));
+        let acknowledge = std::mem::take(&mut connection.pending.ack);
+        core.counters.tcp.closed += 1;
+        if acknowledge {
+            self.acknowledge_again(core, remembered);
+        }
+        if self.time_wait_timer.is_none()
+            && let Some(due) = self.time_wait.next_expiry()
+        {
+            self.time_wait_timer = Some(core.timers.insert(Timer::TimeWait, due));
+        }
+    }
+
+    /// The last ACK of a connection in TIME-WAIT.
+    fn acknowledge_again(&mut self, core: &mut Core, key: TimeWaitKey) {
+        let Some(remembered) = self.time_wait.get(key).copied() else { return };
+        let clock = (core.now.as_millis() as u32).wrapping_add(remembered.ts_offset);
+        let timestamps = remembered.ts_recent.map(|echo| Timestamps { value: clock, echo });
+        self.reply(core, &remembered.tuple, |reply| Reply {
+            sequence: remembered.snd_nxt,
+            acknowledgement: Some(remembered.rcv_nxt),
+            window: u16::MAX,
+            timestamps,
+            ..reply
+        });
+    }
+
+    /// Takes a connection out of every table.
+    pub(crate) fn forget(&mut self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = self.connections.remove(key) else { return };
+        if let Some((timer, _)) = connection.timer {
+            core.timers.cancel(timer);
+        }
+        if matches!(self.table.get(&connection.tuple), Some(Entry::Connection(it)) if *it == key) {
+            self.table.remove(&connection.tuple);
+        }
+    }
+
+    /// After anything has changed: the connection stands on the list if it may send, and its timer is right.
+    pub(crate) fn update(&mut self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let interface = connection.path.interface;
+        let offload = core.interfaces.get(interface).segmentation.tcp_v4;
+        let may_go = connection.plan(offload).is_some();
+        connection.settle_deadlines(&context(core), may_go);
+        if may_go && !connection.listed && !connection.parked {
+            connection.listed = true;
+            self.ready[usize::from(interface.0)].push_back(key);
+        }
+        if may_go {
+            core.want.set(interface, Provider::Tcp);
+        }
+        let Some(earliest) = connection.deadlines.earliest() else { return };
+        match connection.timer {
+            // A later deadline is looked at when the timer fires.
+            Some((_, armed)) if armed <= earliest => {}
+            Some((timer, _)) => {
+                core.timers.reschedule(timer, earliest);
+                connection.timer = Some((timer, earliest));
+            }
+            None => {
+                let timer = core.timers.insert(Timer::Connection(key), earliest);
+                connection.timer = Some((timer, earliest));
+            }
+        }
+    }
+
+    /// The next segment for an interface: a reply, or one segment of the first connection on the list.
+    pub(crate) fn next(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
+        while let Some(reply) = self.replies.pop(interface) {
+            let packet = reply.build(&core.pool, core.config.tcp.options.into())?;
+            if reply.reset {
+                core.counters.tcp.resets_sent += 1;
+            }
+            let output = ip_output(reply.path, reply.remote);
+            if let Some(addressed) = core.ip_send(&output, packet) {
+                return Some(addressed);
+            }
+        }
+        while let Some(key) = self.ready[usize::from(interface.0)].pop_front() {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.listed = false;
+            match core.resolve(interface, connection.path.next_hop) {
+                Resolution::Known(destination) => {
+                    let Some(mut addressed) = self.build_next(core, key) else { continue };
+                    addressed.destination = destination;
+                    return Some(addressed);
+                }
+                Resolution::Pending => {
+                    connection.parked = true;
+                    core.neighbors.wait((interface, connection.path.next_hop), key);
+                }
+                Resolution::Failed => self.on_neighbor(core, key, false),
+            }
+        }
         None
     }
-    pub(crate) fn on_device_failed(&mut self, _: &mut Core) {}
-    pub(crate) fn on_address_removed(&mut self, _: &mut Core, _: IpAddress) {}
-    pub(crate) fn listener_ready(&mut self, _: ListenerKey) -> Option<&mut Ready> {
-        None
+
+    fn build_next(&mut self, core: &mut Core, key: ConnectionKey) -> Option<Addressed> {
+        let connection = self.connections.get_mut(key)?;
+        let offload = core.interfaces.get(connection.path.interface).segmentation.tcp_v4;
+        let plan = connection.plan(offload)?;
+        let Core { config, counters, pool, now, .. } = core;
+        let packet = connection.build(plan, *now, pool, &config.tcp, &mut counters.tcp);
+        let output = ip_output(connection.path, connection.remote());
+        self.update(core, key);
+        let packet = core.ip_output(&output, packet?)?;
+        Some(Addressed { packet, destination: Default::default(), ether_type: sunstar_wire::EtherType::IPV4 })
     }
-    pub(crate) fn connection_ready(&mut self, _: ConnectionKey) -> Option<&mut Ready> {
-        None
+
+    /// The next hop of a connection answered, or does not.
+    pub(crate) fn on_neighbor(&mut self, core: &mut Core, key: ConnectionKey, answered: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.parked = false;
+        if !answered {
+            if connection.state == State::SynSent {
+                let mut effects = Effects::default();
+                connection.fail(SocketError::HostUnreachable, &mut effects);
+                return self.apply(core, key, effects);
+            }
+            // RFC 1122 section 4.2.3.9: no reason to give the connection up; its own timers decide.
+            connection.parked = true;
+            connection.deadlines.unpark = Some(core.now + UNREACHABLE_RETRY);
+        }
+        self.update(core, key);
+    }
+
+    pub(crate) fn on_timer(&mut self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.timer = None;
+        let effects = connection.on_deadlines(&mut context(core));
+        self.apply(core, key, effects);
+    }
+
+    pub(crate) fn on_time_wait_timer(&mut self, core: &mut Core) {
+        self.time_wait_timer = None;
+        while let Some(expired) = self.time_wait.expire(core.now) {
+            self.table.remove(&expired.tuple);
+        }
+        if let Some(due) = self.time_wait.next_expiry() {
+            self.time_wait_timer = Some(core.timers.insert(Timer::TimeWait, due));
+        }
+    }
+
+    /// An ICMP error about a segment of ours (RFC 5927): believed only while a connection is being opened,
+    /// and only about what is outstanding.
+    pub(crate) fn on_icmp_error(&mut self, core: &mut Core, error: &IcmpError) {
+        let [a, b, c, d, e, f, g, h] = error.quoted;
+        let local = SocketAddr::new(error.local, u16::from_be_bytes([a, b]));
+        let remote = SocketAddr::new(error.remote, u16::from_be_bytes([c, d]));
+        let Some(Entry::Connection(key)) = self.table.get(&Tuple::new(local, remote)).copied() else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let sequence = SeqNumber(u32::from_be_bytes([e, f, g, h]));
+        let outstanding = sequence.at_or_after(connection.snd_una) && sequence.before(connection.snd_nxt);
+        if !outstanding || connection.state != State::SynSent {
+            core.counters.drops.icmp_ignored += 1;
+            return;
+        }
+        let reason = match error.kind {
+            ErrorKind::Refused => SocketError::ConnectionRefused,
+            ErrorKind::Soft(_) => SocketError::HostUnreachable,
+            ErrorKind::TooBig => return,
+        };
+        let mut effects = Effects::default();
+        connection.fail(reason, &mut effects);
+        self.apply(core, key, effects);
+    }
+
+    /// The device is gone: connections by it fail at once.
+    pub(crate) fn on_device_failed(&mut self, core: &mut Core) {
+        self.fail_all(core, SocketError::NetworkDown, false, |connection| {
+            connection.path.interface == InterfaceId::DEVICE
+        });
+    }
+
+    /// An address is no longer ours: connections from it end.
+    pub(crate) fn on_address_removed(&mut self, core: &mut Core, address: IpAddress) {
+        self.fail_all(core, SocketError::ConnectionAborted, true, |connection| {
+            connection.local().ip() == address
+        });
+    }
+
+    fn fail_all(
+        &mut self,
+        core: &mut Core,
+        error: SocketError,
+        tell: bool,
+        which: impl Fn(&Connection) -> bool,
+    ) {
+        let chosen = |(_, connection): &(ConnectionKey, &Connection)| {
+            connection.state != State::Closed && which(connection)
+        };
+        let keys: Vec<_> = self.connections.iter().filter(chosen).map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let reset = (tell && connection.state.is_synchronized()).then_some(connection.snd_nxt);
+            let mut effects = Effects { reset, ..Effects::default() };
+            connection.fail(error, &mut effects);
+            self.apply(core, key, effects);
+        }
+    }
+
+    /// Queues a RST.
+    pub(crate) fn reset(
+        &mut self,
+        core: &mut Core,
+        tuple: &Tuple,
+        sequence: SeqNumber,
+        acknowledgement: Option<SeqNumber>,
+    ) {
+        self.reply(core, tuple, |reply| Reply { sequence, acknowledgement, reset: true, ..reply });
+    }
+
+    fn reply(&mut self, core: &mut Core, tuple: &Tuple, fill: impl FnOnce(Reply) -> Reply) {
+        let (local, remote) = (tuple.local(), tuple.remote());
+        let Some(path) = core.path(remote.ip(), Some(local.ip())) else {
+            core.counters.drops.no_route += 1;
+            return;
+        };
+        let blank = Reply {
+            local,
+            remote,
+            path,
+            sequence: SeqNumber(0),
+            acknowledgement: None,
+            reset: false,
+            window: 0,
+            timestamps: None,
+        };
+        if self.replies.push(fill(blank)) {
+            core.want.set(path.interface, Provider::Tcp);
+        } else {
+            core.counters.drops.reply_queue_full += 1;
+        }
+    }
+
+    /// Opens a connection: the tuple is free, the path known.
+    pub(crate) fn open(&mut self, core: &mut Core, tuple: Tuple, path: crate::ip::Path) -> ConnectionKey {
+        let numbers = (self.isn.isn(&tuple, core.now), self.isn.timestamp_offset(&tuple));
+        let mut connection =
+            Connection::new(tuple, path, State::SynSent, numbers, core.now, &core.config.tcp);
+        connection.owned = true;
+        core.counters.tcp.active_opens += 1;
+        let key = self.connections.insert(connection);
+        self.table.insert(tuple, Entry::Connection(key));
+        self.update(core, key);
+        key
+    }
+
+    /// A port whose answers come back to this shard, and that is free towards `remote`.
+    pub(crate) fn pick_port(&mut self, core: &Core, source: IpAddress, remote: SocketAddr) -> Option<u16> {
+        let taken = |port| self.table.contains_key(&Tuple::new(SocketAddr::new(source, port), remote));
+        self.ports.pick(&core.steering, Protocol::TCP, source, remote, taken).ok()
+    }
+
+    /// Whether a connection with this tuple exists, or is remembered.
+    pub(crate) fn is_taken(&self, tuple: &Tuple) -> bool {
+        self.table.contains_key(tuple)
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        local: SocketAddr,
+        address: Option<IpAddress>,
+        backlog: usize,
+    ) -> Option<ListenerKey> {
+        let at = (address, local.port());
+        if self.listening.contains_key(&at) {
+            return None;
+        }
+        let key = self.listeners.insert(Listener::new(local, backlog));
+        self.listening.insert(at, key);
+        Some(key)
+    }
+
+    pub(crate) fn is_listening(&self, address: Option<IpAddress>, port: u16) -> bool {
+        self.listening.contains_key(&(address, port))
+    }
+
+    /// Closes a listener; whatever was not accepted is reset.
+    pub(crate) fn close_listener(&mut self, core: &mut Core, key: ListenerKey) {
+        let Some(listener) = self.listeners.remove(key) else { return };
+        let address = (!listener.local.ip().is_unspecified()).then_some(listener.local.ip());
+        self.listening.remove(&(address, listener.local.port()));
+        for key in listener.half_open.into_iter().chain(listener.queue) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.listener = None;
+            let mut effects = Effects::default();
+            if connection.state != State::Closed {
+                effects.reset = Some(connection.snd_nxt);
+                connection.fail(SocketError::ConnectionAborted, &mut effects);
+            }
+            self.apply(core, key, effects);
+        }
+    }
+
+    pub(crate) fn listener_ready(&mut self, key: ListenerKey) -> Option<&mut Ready> {
+        self.listeners.get_mut(key).map(|listener| &mut listener.ready)
+    }
+
+    pub(crate) fn connection_ready(&mut self, key: ConnectionKey) -> Option<&mut Ready> {
+        self.connections.get_mut(key).map(|connection| &mut connection.ready)
+    }
+
+    pub(crate) fn remembered(&self) -> usize {
+        self.time_wait.len()
+    }
+}
+
+fn context(core: &mut Core) -> Context<'_> {
+    Context { now: core.now, pool: &core.pool, config: &core.config.tcp, counters: &mut core.counters }
+}
+
+fn ip_output(path: crate::ip::Path, remote: SocketAddr) -> IpOutput {
+    IpOutput {
+        path,
+        destination: remote.ip(),
+        protocol: Protocol::TCP,
+        ttl: DEFAULT_TTL,
+        ecn: Ecn::NotEct,
+        checksum_offset: TcpHeader::CHECKSUM_OFFSET,
+        pseudo_header: true,
     }
 }

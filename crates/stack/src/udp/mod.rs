@@ -155,6 +155,7 @@ impl Udp {
         }
     }
 
+    #[expect(clippy::result_large_err, reason = "the packet itself comes back, by value as everywhere")]
     /// A datagram for us. It comes back when no socket is there to take it.
     pub(crate) fn input(&mut self, core: &mut Core, input: IpInput) -> Result<(), IpInput> {
         let header = match UdpHeader::parse(input.transport()) {
@@ -245,7 +246,7 @@ impl Udp {
         payload: &[u8],
     ) -> Result<(), SocketError> {
         let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
-        let outgoing = socket.prepare(core, transmit, payload)?;
+        let outgoing = socket.prepare(core, key, transmit, payload)?;
         let interface = outgoing.path.interface;
         socket.charged += outgoing.charge;
         socket.outgoing.push_back(outgoing);

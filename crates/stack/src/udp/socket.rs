@@ -130,6 +130,7 @@ impl UdpSocket {
     pub(super) fn prepare(
         &mut self,
         core: &mut Core,
+        key: UdpKey,
         transmit: &UdpTransmit,
         payload: &[u8],
     ) -> Result<Outgoing, SocketError> {
@@ -161,7 +162,10 @@ impl UdpSocket {
         if self.charged >= core.config.udp.send_buffer {
             return Err(SocketError::WouldBlock);
         }
-        let payload = core.pool.copy_of(payload).ok_or(SocketError::WouldBlock)?;
+        let Some(payload) = core.pool.copy_of(payload) else {
+            core.starved.insert(SocketHandle::Udp(key));
+            return Err(SocketError::WouldBlock);
+        };
         Ok(Outgoing {
             path,
             destination,

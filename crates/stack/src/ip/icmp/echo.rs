@@ -82,7 +82,10 @@ impl Icmp {
         if socket.requests.len() >= MAX_WAITING {
             return Err(SocketError::WouldBlock);
         }
-        let payload = Packet::new(core.pool.copy_of(data).ok_or(SocketError::WouldBlock)?);
+        let Some(payload) = core.pool.copy_of(data).map(Packet::new) else {
+            core.starved.insert(SocketHandle::Echo(key));
+            return Err(SocketError::WouldBlock);
+        };
         socket.requests.push_back(Request { destination, sequence, ttl, payload });
         core.want.set(path.interface, Provider::Icmp);
         Ok(())

@@ -21,7 +21,7 @@ impl RateLimit {
         if intervals > 0 {
             // Half to one and a half times the fair share, the bucket never above one such share.
             let share = (u64::from(rate) * Self::INTERVAL / 1_000_000).max(1);
-            self.tokens = (share + 1) / 2 + random.below(share + 1);
+            self.tokens = share.div_ceil(2) + random.below(share + 1);
             self.refilled = Some(now);
         }
         let allowed = self.tokens > 0;
