@@ -6,12 +6,16 @@
 //! - [`wire`]: an in-memory wire between two hosts, on any two threads.
 //! - [`tap`]: a Linux tap, the kernel's end of an Ethernet cable.
 //! - [`Stall`]: around any device, a transmit side that can be closed for a while.
+//! - [`Pcap`]: around any device, a capture file of its traffic.
 
+mod checksum;
+mod pcap;
 mod stall;
 #[cfg(target_os = "linux")]
 pub mod tap;
 pub mod wire;
 
+pub use pcap::{Pcap, PcapConfig, PcapError};
 pub use stall::{Stall, StallControl};
 
 #[cfg(test)]
