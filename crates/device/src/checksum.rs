@@ -18,7 +18,8 @@ pub(crate) fn complete(frame: &mut [u8], note: ChecksumNote) {
     }
 }
 
-fn sum(bytes: &[u8]) -> u16 {
+/// The ones' complement sum of 16-bit words, not inverted.
+pub(crate) fn sum(bytes: &[u8]) -> u16 {
     let mut sum = 0_u64;
     for pair in bytes.chunks(2) {
         sum += u64::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));

@@ -7,16 +7,21 @@
 //! - [`tap`]: a Linux tap, the kernel's end of an Ethernet cable.
 //! - [`Stall`]: around any device, a transmit side that can be closed for a while.
 //! - [`Pcap`]: around any device, a capture file of its traffic.
+//! - [`Faults`]: around any device, frames lost, doubled, damaged and overtaken.
 
 mod checksum;
+mod faults;
 mod pcap;
 mod stall;
 #[cfg(target_os = "linux")]
 pub mod tap;
 pub mod wire;
 
+pub use faults::{FaultConfig, FaultCounters, FaultRates, Faults};
 pub use pcap::{Pcap, PcapConfig, PcapError};
 pub use stall::{Stall, StallControl};
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
