@@ -52,8 +52,8 @@ pub use config::{
 pub use counters::{ControlCounters, Counters, Drops, IpCounters, TcpCounters, UdpCounters};
 pub use ip::icmp::{EchoKey, EchoReply};
 pub use ip::{
-    FilterId, Interface, InterfaceAddress, InterfaceId, Interfaces, PacketFilter, Path, Route, Routes,
-    Verdict,
+    FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces, PacketFilter,
+    Path, Route, Routes, Verdict,
 };
 pub use mesh::{Alone, Mesh};
 pub use neighbor::{NeighborInfo, NeighborState};

@@ -27,6 +27,33 @@ pub struct InterfaceAddress {
     pub prefix: u8,
 }
 
+/// The text is not an address with a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not an interface address: write the address and the length of its prefix, as in 10.0.0.2/24"
+)]
+pub struct InterfaceAddressError(String);
+
+impl core::str::FromStr for InterfaceAddress {
+    type Err = InterfaceAddressError;
+
+    /// Reads `address/prefix`; without a prefix, that of a single host.
+    fn from_str(text: &str) -> Result<Self, InterfaceAddressError> {
+        let wrong = || InterfaceAddressError(text.to_owned());
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddress = address.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(longest), str::parse).map_err(|_| wrong())?;
+        if prefix > longest { Err(wrong()) } else { Ok(Self { address, prefix }) }
+    }
+}
+
+impl core::fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
 impl InterfaceAddress {
     /// Whether another address lies in the same network.
     pub fn contains(&self, other: IpAddress) -> bool {

@@ -10,5 +10,5 @@ mod route;
 pub(crate) use filter::FilterChain;
 pub use filter::{FilterId, PacketFilter, Verdict};
 pub(crate) use input::IpInput;
-pub use interface::{Interface, InterfaceAddress, InterfaceId, Interfaces};
+pub use interface::{Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces};
 pub use route::{Path, Route, Routes};

@@ -427,12 +427,14 @@ impl Connection {
             }
             return;
         }
-        // RFC 7323 section 4: an echo tells which of the copies was answered.
+        // RFC 7323 section 4: an echo tells which of the copies was answered. One from before the latest
+        // transmission may have waited for an ACK that was lost, and says too much.
         let ambiguous = self.rtt.backoff() > 0 || self.scoreboard.phase() != Phase::Open;
         let echoed = options.timestamps.filter(|it| self.timestamps && ambiguous && it.echo != 0);
         if let Some(timestamps) = echoed {
             let age = self.timestamp(cx.now).wrapping_sub(timestamps.echo);
-            if age < 1 << 24 {
+            let latest = cx.now.as_millis().saturating_sub(self.last_sent.as_millis());
+            if u64::from(age) <= latest {
                 self.rtt.on_sample(Duration::from_millis(age.max(1).into()), cx.config);
             }
         }
