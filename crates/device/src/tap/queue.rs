@@ -15,8 +15,9 @@ use super::vnet_header;
 
 /// Bytes of the longest frame with its header: the largest IP packet behind Ethernet with a tag.
 const LONGEST: usize = vnet_header::LEN + 18 + 65_535;
-/// A packet in several pieces is copied together up to this length, and written piecewise above it.
-const COPY_LIMIT: usize = 16_384;
+/// A packet in several pieces is copied together up to this length, and written piecewise above it. Measured
+/// with two pieces: one write saves 9 % at 1,514 bytes and nothing at 7,000; writev saves 20 % at 65,000.
+const COPY_LIMIT: usize = 7_000;
 
 /// One queue pair of a tap. May be given to the thread that will use it.
 ///

@@ -74,6 +74,16 @@ fn without_loans_nothing_is_pulled_until_they_are_back_and_no_frame_is_lost() {
 }
 
 #[test]
+fn a_frame_in_another_pools_buffer_crosses_as_a_copy_and_stops_nothing() {
+    let (ours, other) = (pool(), pool());
+    let (mut left, mut right) = deep(8);
+    let mut source = Source::of([packet(&other, b"foreign"), packet(&ours, b"own")]);
+    assert_eq!(left.pull(&ours, 64, &mut source).unwrap(), 2);
+    assert_eq!(other.buffers_out(), 0);
+    assert_eq!(bytes_of(&receive_all(&mut right, &other)), [&b"foreign"[..], b"own"]);
+}
+
+#[test]
 fn a_header_and_its_payload_arrive_with_the_first_bytes_in_one_piece() {
     let (ours, theirs) = (pool(), pool());
     let (mut left, mut right) = with_offloads();
