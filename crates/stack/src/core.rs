@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sunstar_packet::{Departure, Medium, Packet, Pool};
+use sunstar_packet::{Buffer, Departure, Medium, Packet, Pool, SizeClass};
 use sunstar_wire::{EtherType, IpAddress, MacAddress};
 
 use crate::config::ShardConfig;
@@ -11,7 +11,7 @@ use crate::ip::{InterfaceId, Interfaces, Path, Routes};
 use crate::link::{Provider, Want};
 use crate::neighbor::{Neighbors, Resolution};
 use crate::random::Random;
-use crate::socket::{ReadyQueue, SocketHandle};
+use crate::socket::{ReadyQueue, SocketError, SocketHandle};
 use crate::steering::Steering;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
@@ -55,6 +55,18 @@ impl Core {
     /// How to reach a destination.
     pub(crate) fn path(&self, destination: IpAddress, source: Option<IpAddress>) -> Option<Path> {
         self.routes.find(&self.interfaces, destination, source)
+    }
+
+    /// Refuses what would need a device that is gone for good.
+    pub(crate) fn check_device(&self, path: &Path) -> Result<(), SocketError> {
+        if self.interfaces.get(path.interface).failed { Err(SocketError::NetworkDown) } else { Ok(()) }
+    }
+
+    /// A copy of what an application wrote. `None` when only the eighth of the pool is left that is kept for headers
+    /// and reception: writers alone must never use it up, or nothing of theirs could be built.
+    pub(crate) fn copy_written(&self, bytes: &[u8]) -> Option<Buffer> {
+        let scarce = self.pool.free(SizeClass::Small) <= self.pool.total(SizeClass::Small) / 8;
+        if scarce { None } else { self.pool.copy_of(bytes) }
     }
 
     /// The station a neighbour is at, if known; if not, it is being asked for.

@@ -326,9 +326,14 @@ impl Shard {
     /// The device is gone: what used it fails.
     fn fail_device(&mut self) {
         let core = &mut self.core;
-        core.interfaces.get_mut(InterfaceId::DEVICE).up = false;
+        let device = core.interfaces.get_mut(InterfaceId::DEVICE);
+        if device.failed {
+            return;
+        }
+        (device.up, device.failed) = (false, true);
         core.neighbors.flush(InterfaceId::DEVICE, &mut core.timers, &mut core.counters);
         self.tcp.on_device_failed(&mut self.core);
+        self.udp.on_device_failed(&mut self.core);
     }
 
     /// Tells the time before a call between turns, so that deadlines it sets count from then.

@@ -100,6 +100,8 @@ pub struct Interface {
     pub segmentation: SegmentationOffload,
     /// Whether the device has a carrier.
     pub up: bool,
+    /// Whether the device is gone for good.
+    pub(crate) failed: bool,
     addresses: Vec<InterfaceAddress>,
     groups: Vec<(Ipv4Addr, u32)>,
 }
@@ -128,6 +130,7 @@ impl Interface {
             transmit_checksum: capabilities.transmit_checksum,
             segmentation: capabilities.segmentation,
             up: true,
+            failed: false,
             addresses: Vec::new(),
             groups: Vec::new(),
         }

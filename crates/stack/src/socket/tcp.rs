@@ -151,8 +151,8 @@ impl Shard {
     /// Starts to open a connection. It is writable once it is open; [`Shard::tcp_connected`] tells.
     ///
     /// # Errors
-    /// `NetworkUnreachable`, `AddressNotAvailable`, `AddressInUse`, `NoPortLeft`, `TooManyConnections`,
-    /// `InvalidInput`.
+    /// `NetworkUnreachable`, `NetworkDown`, `AddressNotAvailable`, `AddressInUse`, `NoPortLeft`,
+    /// `TooManyConnections`, `InvalidInput`.
     pub fn tcp_connect(
         &mut self,
         remote: SocketAddr,
@@ -175,6 +175,7 @@ impl Shard {
             .core
             .path(remote.ip(), source)
             .ok_or(SocketError::NetworkUnreachable { destination: remote.ip() })?;
+        self.core.check_device(&path)?;
         let tuple = |port| Tuple::new(SocketAddr::new(path.source, port), remote);
         let port = match options.local.map(|local| local.port()).filter(|port| *port != 0) {
             Some(port) if self.tcp.is_taken(&tuple(port)) => {

@@ -238,6 +238,20 @@ impl Udp {
         }
     }
 
+    /// The device is gone: whoever waits is told, and what was to leave by it is dropped.
+    pub(crate) fn on_device_failed(&mut self, core: &mut Core) {
+        for (key, socket) in &mut self.sockets {
+            let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut socket.outgoing)
+                .into_iter()
+                .partition(|outgoing| outgoing.path.interface == InterfaceId::DEVICE);
+            socket.outgoing = kept;
+            socket.charged -= gone.iter().map(|outgoing| outgoing.charge).sum::<usize>().min(socket.charged);
+            socket.error = Some(SocketError::NetworkDown);
+            let ready = Ready::READABLE | Ready::WRITABLE | Ready::CLOSED;
+            core.ready.set(&mut socket.ready, ready, SocketHandle::Udp(key));
+        }
+    }
+
     pub(crate) fn send(
         &mut self,
         core: &mut Core,

@@ -149,6 +149,7 @@ impl UdpSocket {
         let path = core
             .path(destination.ip(), source)
             .ok_or(SocketError::NetworkUnreachable { destination: destination.ip() })?;
+        core.check_device(&path)?;
         let limit = path.mtu.saturating_sub(20 + UdpHeader::LEN);
         let longest = transmit.segment_size.map_or(payload.len(), |size| size.min(payload.len()));
         if longest > limit || payload.len() > 65_507 {
@@ -162,7 +163,7 @@ impl UdpSocket {
         if self.charged >= core.config.udp.send_buffer {
             return Err(SocketError::WouldBlock);
         }
-        let Some(payload) = core.pool.copy_of(payload) else {
+        let Some(payload) = core.copy_written(payload) else {
             core.starved.insert(SocketHandle::Udp(key));
             return Err(SocketError::WouldBlock);
         };

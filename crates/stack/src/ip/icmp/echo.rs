@@ -75,6 +75,7 @@ impl Icmp {
     ) -> Result<(), SocketError> {
         let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
         let path = core.path(destination, None).ok_or(SocketError::NetworkUnreachable { destination })?;
+        core.check_device(&path)?;
         let limit = path.mtu.saturating_sub(28);
         if data.len() > limit {
             return Err(SocketError::MessageTooLong { len: data.len(), limit });
@@ -82,7 +83,7 @@ impl Icmp {
         if socket.requests.len() >= MAX_WAITING {
             return Err(SocketError::WouldBlock);
         }
-        let Some(payload) = core.pool.copy_of(data).map(Packet::new) else {
+        let Some(payload) = core.copy_written(data).map(Packet::new) else {
             core.starved.insert(SocketHandle::Echo(key));
             return Err(SocketError::WouldBlock);
         };
