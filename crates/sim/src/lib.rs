@@ -25,11 +25,13 @@
 //! every buffer has to be home.
 
 mod check;
+pub mod craft;
 pub mod decode;
 mod host;
 mod link;
 mod pair;
 mod port;
+mod script;
 mod trace;
 
 use std::time::Duration;
@@ -37,6 +39,7 @@ use std::time::Duration;
 pub use host::{Host, HostConfig};
 pub use link::{Impairments, LinkCounters};
 pub use pair::{Pair, PairBuilder};
+pub use script::{Heard, Script, ScriptBuilder, Tcp, tcp};
 pub use trace::{Fate, Trace};
 
 /// One of the two ends of a link.

@@ -6,6 +6,7 @@ use sunstar_packet::{Memory, Notes};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::{Duration, Instant};
 
+use crate::craft::Envelope;
 use crate::decode::Decoded;
 use crate::host::{Host, Said};
 use crate::link::{Impairments, Link, LinkCounters};
@@ -140,6 +141,23 @@ impl Pair {
         let from = if to == Side::A { Side::B } else { Side::A };
         self.trace.record(self.now, from, Fate::Injected, frame.to_vec());
         self.host(to).receive_frame(frame, Notes::default());
+    }
+
+    /// From a host to the other, for frames of the scenario's own.
+    pub fn envelope(&self, from: Side) -> Envelope {
+        let [source, destination] = match from {
+            Side::A => [&self.a, &self.b],
+            Side::B => [&self.b, &self.a],
+        };
+        Envelope {
+            medium: source.device().medium,
+            source_mac: source.device().mac,
+            destination_mac: destination.device().mac,
+            source: source.address(),
+            destination: destination.address(),
+            ttl: 64,
+            ecn: 0,
+        }
     }
 
     /// The next event, whenever it is; whether there was one.

@@ -171,11 +171,14 @@ impl QueuePair for Port {
             self.counters.sent += 1;
             self.counters.sent_bytes += packet.len() as u64;
             self.counters.segmented += u64::from(packet.notes.segmentation.is_some());
-            let lent = packet.lend(pool).or_else(|packet| {
-                let mut copy = Packet::new(Bytes::from(packet.to_vec()));
-                copy.notes = packet.notes;
-                copy.lend(pool)
-            });
+            let lent = match packet.lend(pool) {
+                Ok(loan) => Ok(loan),
+                Err(packet) => {
+                    let mut copy = Packet::new(Bytes::from(packet.to_vec()));
+                    copy.notes = packet.notes;
+                    copy.lend(pool)
+                }
+            };
             match lent {
                 Ok(frame) => self.outbox.push(Sent { at, frame }),
                 Err(_) => self.counters.refused += 1,

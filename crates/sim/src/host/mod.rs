@@ -1,11 +1,14 @@
 //! One host of the simulation: a shard, its port, and an application that does what the scenario says.
 
 mod application;
+mod tcp;
 mod udp;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use sunstar_packet::{Capabilities, Medium, Memory, Notes, Packet, Pool, PoolConfig, SegmentationOffload};
+use sunstar_packet::{
+    Capabilities, Medium, Memory, Notes, Packet, Pool, PoolConfig, SegmentationOffload, SizeClass,
+};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::time::Instant;
@@ -160,6 +163,11 @@ impl Host {
         self.address
     }
 
+    /// What its device is and can do.
+    pub fn device(&self) -> &Capabilities {
+        &self.device
+    }
+
     /// One of its ports, as others reach it.
     pub fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address.into(), port)
@@ -234,7 +242,14 @@ impl Host {
             && (self.touched
                 || self.next.busy
                 || self.port.has_received()
-                || self.next.wants_room && self.port.has_room())
+                || self.next.wants_room && self.port.has_room() && !self.is_starved())
+    }
+
+    /// Whether it could send, but has no buffer to build with.
+    fn is_starved(&self) -> bool {
+        let pool = self.shard.pool();
+        pool.collect();
+        pool.free(SizeClass::Small) == 0
     }
 
     /// When there is something to do by itself.
@@ -266,9 +281,7 @@ impl Host {
         }
         let said = self.judge_sent(may_speak);
         self.note_delivered();
-        if self.attend() {
-            self.touched = true;
-        }
+        self.attend();
         said
     }
 
@@ -339,6 +352,9 @@ impl Host {
         assert!(!self.is_busy(), "host {} does not come to rest: {:?}", self.name, self.next);
         let failed = self.failure.is_some();
         assert!(failed || !self.shard.has_work(), "host {} has something left to say", self.name);
+        let left: Vec<_> = self.shard.tcp_connections().collect();
+        assert!(left.is_empty(), "host {} has connections left: {left:?}", self.name);
+        assert_eq!(self.shard.tcp_time_wait(), 0, "host {} remembers closed connections", self.name);
         let out = self.buffers_out();
         assert_eq!(out, 0, "host {} has buffers out: {:?}", self.name, self.pool());
     }
