@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::failure::{Failure, ensure};
 use crate::interop::{
-    Curl, SERVER, Stage, TAP, TapServer, download_in_parallel, inspect, random_file, sha256, url, wrk,
+    Curl, SERVER, Stage, TAP, TapServer, download_in_parallel, inspect, random_file, sha256, shards_total,
+    url, wrk,
 };
 
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -77,7 +78,16 @@ pub(super) fn a_gibibyte_each_way(stage: &Stage) -> Result<(), Failure> {
     download_in_parallel(stage, &curl, &part, 100)?;
     println!("100 x 10 MiB at once in {:.2} s, all digests right", started.elapsed().as_secs_f32());
 
-    println!("counters: {}", curl.get("/stats.json")?.trim());
+    let counters = curl.get("/stats.json")?;
+    println!("counters: {}", counters.trim());
+    let counters: Value = serde_json::from_str(&counters).unwrap_or_default();
+    for (pointer, what) in
+        [("/device/segmented", "left to the kernel to segment"), ("/device/coalesced", "received whole")]
+    {
+        let frames = shards_total(&counters, pointer).unwrap_or_default();
+        println!("{frames} frames longer than the MTU {what}, by our count");
+        ensure!(frames > 0, "no frame was {what}: TSO is not in use that way");
+    }
     let peak = peak_resident_kib(server.id())?;
     println!("peak resident memory of the server: {} MiB", peak / 1024);
     ensure!(peak < RESIDENT_LIMIT_KIB, "that is over the limit of {} MiB", RESIDENT_LIMIT_KIB / 1024);

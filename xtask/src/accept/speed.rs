@@ -204,7 +204,7 @@ impl KernelServers {
 fn nginx_configuration(prefix: &str, directory: &str, body: usize) -> String {
     const PIECE: usize = 1000;
     let piece = "x".repeat(PIECE);
-    let whole = "$piece".repeat(body / PIECE);
+    let whole = "${piece}".repeat(body / PIECE);
     let rest = "y".repeat(body % PIECE);
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("    {kind}_temp_path {prefix}.{kind};\n"))
@@ -327,6 +327,6 @@ mod tests {
     #[test]
     fn nginx_is_told_to_answer_with_exactly_the_body_s_size() {
         let text = nginx_configuration("/p", "/d", 2345);
-        assert!(text.contains(&format!("return 200 \"$piece$piece{}\"", "y".repeat(345))));
+        assert!(text.contains(&format!("return 200 \"${{piece}}${{piece}}{}\"", "y".repeat(345))));
     }
 }

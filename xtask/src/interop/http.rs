@@ -163,9 +163,35 @@ pub(super) fn a_port_nobody_listens_on_refuses_at_once(stage: &Stage) -> Result<
     Ok(())
 }
 
-pub(super) fn a_server_asked_to_end_does_so_with_success(stage: &Stage) -> Result<(), Failure> {
+pub(super) fn a_server_asked_to_end_does_so_with_every_buffer_home(stage: &Stage) -> Result<(), Failure> {
     let server = TapServer::start(stage, &[])?;
     curl(&server).get("/")?;
-    server.stop()?;
+    let finished = server.stop()?;
+    let last =
+        finished.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).next_back();
+    let counters = last.unwrap_or_default()["stats"].take();
+    let out = ["/pool/small_out", "/pool/staging_out"].map(|pointer| shards_total(&counters, pointer));
+    ensure!(out == [Some(0), Some(0)], "small and large buffers out at the end: {out:?}\n{counters}");
     Ok(())
+}
+
+/// The sum of one figure over all shards of the counters; `None` if a shard, or every shard, lacks it.
+pub(crate) fn shards_total(counters: &Value, pointer: &str) -> Option<u64> {
+    let shards = counters["shards"].as_array().filter(|shards| !shards.is_empty())?;
+    shards.iter().map(|shard| shard.pointer(pointer)?.as_u64()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_total_is_over_all_shards_or_none() {
+        let counters = json!({ "shards": [{ "pool": { "out": 1 } }, { "pool": { "out": 2 } }] });
+        assert_eq!(shards_total(&counters, "/pool/out"), Some(3));
+        assert_eq!(shards_total(&counters, "/pool/in"), None);
+        assert_eq!(shards_total(&json!({ "shards": [] }), "/pool/out"), None);
+    }
 }

@@ -13,7 +13,7 @@ mod stage;
 mod wire;
 
 pub(crate) use capture::inspect;
-pub(crate) use http::{Curl, download_in_parallel, random_file, sha256, url};
+pub(crate) use http::{Curl, download_in_parallel, random_file, sha256, shards_total, url};
 pub(crate) use load::{Wrk, wrk};
 pub(crate) use namespace::Namespace;
 pub(crate) use stage::{KERNEL, SERVER, Stage, TAP, TapServer};
@@ -58,7 +58,7 @@ const CASES: &[Case] = cases![
     capture::tshark_finds_nothing_wrong_in_the_server_s_own_capture,
     embedded::an_unprivileged_user_serves_on_the_machine_s_loopback,
     embedded::a_tap_without_permission_is_refused_with_advice,
-    http::a_server_asked_to_end_does_so_with_success,
+    http::a_server_asked_to_end_does_so_with_every_buffer_home,
 ];
 
 /// All cases, in the order they run.
