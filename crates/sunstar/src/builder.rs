@@ -1,0 +1,183 @@
+//! What a stack is made of: its device, its addresses, its settings.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sunstar_device::wire::WireEnd;
+use sunstar_stack::ShardConfig;
+
+use crate::address::InterfaceAddress;
+use crate::error::RunError;
+use crate::launch;
+use crate::net::Net;
+
+/// A port of the machine that leads to a port of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Address and port on the machine; port 0 is any free one.
+    pub host: SocketAddr,
+    /// TCP port of the stack.
+    pub port: u16,
+}
+
+/// A host in the same process, at the other end of an in-memory wire, that publishes ports of the stack on the machine:
+/// nothing has to be set up, and no privilege is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Embedded {
+    /// The ports it publishes.
+    pub publish: Vec<Publish>,
+}
+
+/// A tap interface of the kernel. Opening one takes CAP_NET_ADMIN, or a tap made for this user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// The interface's name, at most 15 bytes; created if it is missing.
+    pub name: String,
+    /// The stack's hardware address; derived from the name if `None`.
+    pub mac: Option<[u8; 6]>,
+    /// Whether checksums are left to the kernel, and packets of up to 64 KiB are exchanged with it.
+    pub offload: bool,
+}
+
+impl Tap {
+    /// The tap of that name, with offloads.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), mac: None, offload: true }
+    }
+}
+
+/// What the stack's packets go through.
+#[derive(Debug)]
+pub enum Device {
+    /// A gateway host in the same process.
+    Embedded(Embedded),
+    /// A tap interface of the kernel.
+    Tap(Tap),
+    /// One end of an in-memory wire; the other belongs to another host of this process.
+    Wire(WireEnd),
+}
+
+/// Describes a stack, and runs it.
+#[derive(Debug)]
+#[must_use = "nothing happens until `run`"]
+pub struct Builder {
+    pub(crate) device: Device,
+    pub(crate) addresses: Vec<InterfaceAddress>,
+    pub(crate) gateway: Option<IpAddr>,
+    pub(crate) mtu: Option<usize>,
+    pub(crate) pcap: Option<PathBuf>,
+    pub(crate) config: ShardConfig,
+    pub(crate) seed: Option<[u8; 32]>,
+    pub(crate) shutdown_deadline: Duration,
+    pub(crate) pin: bool,
+    pub(crate) spin: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// The address of a stack on the embedded device, when none is given.
+    pub const EMBEDDED_ADDRESS: InterfaceAddress =
+        InterfaceAddress { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), prefix: 24 };
+
+    /// A stack on the embedded device, with nothing published.
+    pub fn new() -> Self {
+        Self {
+            device: Device::Embedded(Embedded::default()),
+            addresses: Vec::new(),
+            gateway: None,
+            mtu: None,
+            pcap: None,
+            config: ShardConfig::default(),
+            seed: None,
+            shutdown_deadline: Duration::from_secs(5),
+            pin: true,
+            spin: Duration::from_micros(50),
+        }
+    }
+
+    /// What its packets go through; the embedded device by default.
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Gives it an address, besides those it was given before. The first is the preferred source.
+    pub fn address(mut self, address: InterfaceAddress) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Where packets to other networks go. On the embedded device it is the gateway host's address: the first
+    /// other one of the network by default.
+    pub fn gateway(mut self, gateway: IpAddr) -> Self {
+        self.gateway = Some(gateway);
+        self
+    }
+
+    /// The largest IP packet, in bytes: 1,500 by default, or what a tap already has. A wire has its own.
+    pub fn mtu(mut self, mtu: usize) -> Self {
+        self.mtu = Some(mtu);
+        self
+    }
+
+    /// Writes every frame to a pcapng file.
+    pub fn pcap(mut self, path: impl Into<PathBuf>) -> Self {
+        self.pcap = Some(path.into());
+        self
+    }
+
+    /// The shard's settings.
+    pub fn config(mut self, config: ShardConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The secret behind sequence numbers, ports and hashes; the system's randomness by default. Only tests should
+    /// choose one.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How long connections may take to end after the application has; 5 seconds by default. What is left
+    /// then is reset.
+    pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
+        self.shutdown_deadline = deadline;
+        self
+    }
+
+    /// Whether the thread is pinned to one of the cores it may run on; it is by default. Threads for blocking work are
+    /// not, but those that the application starts itself inherit it.
+    pub fn pin(mut self, pin: bool) -> Self {
+        self.pin = pin;
+        self
+    }
+
+    /// How long a shard with nothing to do goes on asking its device before it sleeps: 50 microseconds by
+    /// default, which saves the 30 or so that waking takes. Where that would keep others from running (a single
+    /// core, or the embedded device, whose other end is the same thread) it sleeps at once.
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.spin = spin;
+        self
+    }
+
+    /// Runs the stack on this thread until the application's future is done, then shuts it down: listeners stop,
+    /// connections have until the deadline to end, and all buffers come home.
+    ///
+    /// # Errors
+    /// See [`RunError`]: mostly that the device could not be opened, and what to do about it.
+    pub fn run<F, Fut>(self, application: F) -> Result<Fut::Output, RunError>
+    where
+        F: FnOnce(Net) -> Fut,
+        Fut: Future,
+    {
+        launch::run(self, application)
+    }
+}

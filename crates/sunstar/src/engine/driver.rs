@@ -1,0 +1,240 @@
+//! The task that gives a shard its turns, and sleeps when there is nothing to do.
+//!
+//! It wakes itself as long as there is work, so that the tasks a turn woke run before the next turn. With
+//! nothing to do it goes on turning for a while (waking from a sleep costs more than many empty turns), and
+//! then waits for the device's descriptor, for the next deadline, and for a call that leaves work.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use sunstar_packet::{Capabilities, DeviceError, FrameSource, LinkState, Packet, Pool, QueuePair, SizeClass};
+use sunstar_stack::time::Instant;
+use sunstar_stack::{Mesh, Next};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::Sleep;
+
+use super::Engine;
+
+/// The executor's timers count whole milliseconds: a deadline that is nearer is met by turning, where that is
+/// allowed.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
+
+/// What brings a sleeping driver's device to its notice.
+#[derive(Debug)]
+pub(crate) enum Wakeup {
+    /// The device's descriptor, after up to so long of turning without anything to do.
+    Descriptor {
+        /// How long an idle shard goes on turning; zero where that would keep others from running.
+        spin: Duration,
+    },
+    /// Only this engine, of the same thread, is on the device's other end: the two drivers wake each other, and no
+    /// system call is needed.
+    Partner(Weak<Engine>),
+}
+
+/// A device, or what is left of one that failed.
+enum Port<D> {
+    Open(D),
+    Failed(Capabilities),
+}
+
+/// Gives a shard its turns. Never done; it ends with its runtime.
+pub(crate) struct Driver<D, M> {
+    engine: Rc<Engine>,
+    port: Port<D>,
+    mesh: M,
+    wakeup: Wakeup,
+    descriptor: Option<AsyncFd<OwnedFd>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    idle_since: Option<Instant>,
+    woken: Vec<Waker>,
+}
+
+impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
+    /// A driver for the shard that stands on `device`. Called inside the runtime it will run on.
+    ///
+    /// # Errors
+    /// The device's descriptor cannot be waited for.
+    pub(crate) fn new(engine: Rc<Engine>, device: D, mesh: M, wakeup: Wakeup) -> io::Result<Self> {
+        let descriptor = match &wakeup {
+            Wakeup::Partner(_) => None,
+            Wakeup::Descriptor { .. } => device.descriptor().map(wait_for).transpose()?,
+        };
+        engine.observe(&device);
+        Ok(Self {
+            engine,
+            port: Port::Open(device),
+            mesh,
+            wakeup,
+            descriptor,
+            timer: None,
+            idle_since: None,
+            woken: Vec::new(),
+        })
+    }
+
+    /// One turn. What the shard wants next, and whether anything happened in it.
+    fn turn(&mut self) -> Option<(Next, bool)> {
+        let turned = match &mut self.port {
+            Port::Open(device) => self.engine.turn(device, &mut self.mesh, &mut self.woken),
+            Port::Failed(capabilities) => {
+                self.engine.turn(&mut Failed(*capabilities), &mut self.mesh, &mut self.woken)
+            }
+        };
+        let moved = match &self.port {
+            Port::Open(device) => self.engine.observe(device),
+            Port::Failed(_) => false,
+        };
+        let happened = moved || !self.woken.is_empty();
+        match turned {
+            Ok(next) => next.map(|next| (next, happened)),
+            Err(error) => {
+                self.on_device_failed(error);
+                self.turn()
+            }
+        }
+    }
+
+    /// The shard goes on without its device: its sockets have errors to tell, and the loopback works.
+    fn on_device_failed(&mut self, error: DeviceError) {
+        if let Port::Open(device) = &self.port {
+            self.port = Port::Failed(device.capabilities());
+        }
+        self.descriptor = None;
+        self.engine.on_device_failed(error);
+    }
+
+    /// Whether the shard should turn again although there is nothing to do.
+    fn lingers(&mut self, next: &Next, happened: bool) -> bool {
+        let spin = match &self.wakeup {
+            Wakeup::Descriptor { spin } => *spin,
+            Wakeup::Partner(_) => Duration::ZERO,
+        };
+        if spin.is_zero() {
+            return false;
+        }
+        let now = self.engine.now();
+        if happened {
+            self.idle_since = None;
+        }
+        let idle_since = *self.idle_since.get_or_insert(now);
+        now.saturating_since(idle_since) < spin
+            || next.deadline.is_some_and(|deadline| deadline.saturating_since(now) < TIMER_GRAIN)
+    }
+
+    /// Sees that the task is woken by the device, or says that it has to look again at once.
+    fn listen(&mut self, context: &mut Context<'_>, wants_room: bool) -> Poll<()> {
+        if let Some(descriptor) = &self.descriptor
+            && let Poll::Ready(notified) = descriptor.poll_read_ready(context)
+        {
+            // What was notified may have been seen to since, or not: one more look tells.
+            return match notified {
+                Ok(mut notified) => {
+                    notified.clear_ready();
+                    Poll::Ready(())
+                }
+                Err(_) => Poll::Pending,
+            };
+        }
+        if let (Port::Open(device), Wakeup::Descriptor { .. }) = (&mut self.port, &self.wakeup)
+            && device.arm(wants_room)
+        {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Sees that the task is woken at a deadline, or says that it has passed.
+    fn set_timer(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(at) = deadline.and_then(|deadline| self.engine.clock.to_system(deadline)) else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        if timer.deadline() != at.into() {
+            timer.as_mut().reset(at.into());
+        }
+        ready!(timer.as_mut().poll(context));
+        self.timer = None;
+        Poll::Ready(())
+    }
+    /// One turn, and what follows from it; done only when the shard is gone.
+    fn step(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some((next, happened)) = self.turn() else { return Poll::Ready(()) };
+        if happened
+            && let Wakeup::Partner(partner) = &self.wakeup
+            && let Some(partner) = partner.upgrade()
+        {
+            partner.bell.ring();
+        }
+        if next.busy {
+            self.idle_since = None;
+        }
+        if next.busy || self.lingers(&next, happened) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Loans come home without a word: with all buffers out and something to send, look again soon.
+        let starved = next.wants_room && self.engine.pool().free(SizeClass::Small) == 0;
+        let soon = starved.then(|| self.engine.now() + TIMER_GRAIN);
+        let deadline = [next.deadline, soon].into_iter().flatten().min();
+        if self.listen(context, next.wants_room && !starved).is_ready()
+            || self.set_timer(context, deadline).is_ready()
+        {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.engine.bell.on_asleep(deadline);
+        Poll::Pending
+    }
+}
+
+impl<D: QueuePair + Unpin, M: Mesh + Unpin> Future for Driver<D, M> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.engine.bell.on_awake(context.waker());
+        let step = this.step(context);
+        // Last of all: whom it wakes may call a socket at once, and has to find the bell as it is from here on.
+        this.woken.drain(..).for_each(Waker::wake);
+        step
+    }
+}
+
+/// The executor waits for a duplicate: the device keeps its own.
+fn wait_for(descriptor: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    let duplicate = descriptor.try_clone_to_owned()?;
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for types whose descriptor may go before they do"
+    )]
+    AsyncFd::with_interest(duplicate, Interest::READABLE)
+}
+
+/// A device that is gone: nothing comes, and nothing goes.
+struct Failed(Capabilities);
+
+impl QueuePair for Failed {
+    fn capabilities(&self) -> Capabilities {
+        self.0
+    }
+
+    fn pull(&mut self, _: &Pool, _: usize, _: &mut impl FrameSource) -> Result<usize, DeviceError> {
+        Ok(0)
+    }
+
+    fn receive(&mut self, _: &Pool, _: usize, _: &mut Vec<Packet>) -> Result<usize, DeviceError> {
+        Ok(0)
+    }
+
+    fn link(&self) -> LinkState {
+        LinkState::Down
+    }
+}

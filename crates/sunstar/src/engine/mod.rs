@@ -1,0 +1,229 @@
+//! One shard and everything that its thread shares about it: the state that sockets call and a driver moves.
+//!
+//! The shard and the table of those who wait are borrowed one after the other and never across a wake: waking
+//! (or dropping a waker) may run an application's code, and that code may call a socket.
+
+mod bell;
+mod driver;
+mod socket;
+mod waiters;
+
+use std::cell::RefCell;
+use std::task::Waker;
+
+use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair};
+use sunstar_stack::time::Instant;
+use sunstar_stack::{Mesh, Next, Shard, SocketError, SocketHandle, State};
+
+use crate::clock::Clock;
+use bell::Bell;
+pub(crate) use driver::{Driver, Wakeup};
+pub(crate) use socket::Socket;
+pub(crate) use waiters::Direction;
+use waiters::WaiterTable;
+
+/// What is known of the device under a shard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeviceState {
+    /// What it counted.
+    pub(crate) counters: DeviceCounters,
+    /// Why it failed, if it did.
+    pub(crate) failure: Option<DeviceError>,
+}
+
+/// One shard with what its thread shares about it.
+pub(crate) struct Engine {
+    clock: Clock,
+    pool: Pool,
+    /// Nothing once `run` is over: sockets that outlive it get an error.
+    shard: RefCell<Option<Shard>>,
+    waiters: RefCell<WaiterTable>,
+    /// Sockets closed by code that ran in the middle of a turn.
+    closed: RefCell<Vec<SocketHandle>>,
+    bell: Bell,
+    device: RefCell<DeviceState>,
+}
+
+/// What a socket says when it is used while the shard is in the middle of something.
+const REENTERED: SocketError = SocketError::InvalidInput {
+    what: "a socket was called while bytes given to the stack were being dropped; do that from a task",
+};
+
+impl Engine {
+    /// The engine of a new shard.
+    pub(crate) fn new(shard: Shard, clock: Clock) -> Self {
+        Self {
+            clock,
+            pool: shard.pool().clone(),
+            shard: RefCell::new(Some(shard)),
+            waiters: RefCell::default(),
+            closed: RefCell::default(),
+            bell: Bell::default(),
+            device: RefCell::default(),
+        }
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The shard's buffers.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// What is known of the device.
+    pub(crate) fn device(&self) -> DeviceState {
+        self.device.borrow().clone()
+    }
+
+    /// Calls the shard, and sees that it gets a turn if the call left something to do.
+    ///
+    /// # Errors
+    /// What the call says; `Closed` once the shard is gone.
+    pub(crate) fn call<T>(
+        &self,
+        call: impl FnOnce(&mut Shard) -> Result<T, SocketError>,
+    ) -> Result<T, SocketError> {
+        let mut borrowed = self.shard.try_borrow_mut().map_err(|_| REENTERED)?;
+        let shard = borrowed.as_mut().ok_or(SocketError::Closed)?;
+        let result = call(shard);
+        let wants_turn =
+            self.bell.is_asleep() && (shard.has_work() || self.bell.sleeps_beyond(shard.next_deadline()));
+        drop(borrowed);
+        if wants_turn {
+            self.bell.ring();
+        }
+        result
+    }
+
+    /// Notes that a socket has an owner, who can wait for it.
+    pub(crate) fn open(&self, handle: SocketHandle) {
+        self.waiters.borrow_mut().open(handle);
+    }
+
+    /// Closes a socket whose owner is gone.
+    pub(crate) fn close(&self, handle: SocketHandle) {
+        let waiting = self.waiters.borrow_mut().close(handle);
+        let closed = self.call(|shard| {
+            close(shard, handle);
+            Ok(())
+        });
+        if closed == Err(REENTERED) {
+            self.closed.borrow_mut().push(handle);
+        }
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// One turn of the shard. The wakers of everybody whom it concerned go to `woken`, to be woken by the caller.
+    ///
+    /// # Errors
+    /// The device is gone for good.
+    fn turn(
+        &self,
+        device: &mut impl QueuePair,
+        mesh: &mut impl Mesh,
+        woken: &mut Vec<Waker>,
+    ) -> Result<Option<Next>, DeviceError> {
+        let mut borrowed = self.shard.borrow_mut();
+        let Some(shard) = borrowed.as_mut() else { return Ok(None) };
+        let turned = shard.turn(self.clock.now(), device, mesh);
+        while let Some(handle) = self.next_closed() {
+            close(shard, handle);
+        }
+        let mut waiters = self.waiters.borrow_mut();
+        while let Some((handle, ready)) = shard.poll_ready() {
+            waiters.take(handle, ready, woken);
+        }
+        turned.map(Some)
+    }
+
+    fn next_closed(&self) -> Option<SocketHandle> {
+        self.closed.borrow_mut().pop()
+    }
+
+    /// Takes note of how the device is; whether it moved anything since the last time.
+    fn observe(&self, device: &impl QueuePair) -> bool {
+        let mut state = self.device.borrow_mut();
+        let counters = device.counters();
+        let moved = (counters.received, counters.sent) != (state.counters.received, state.counters.sent);
+        state.counters = counters;
+        moved
+    }
+
+    /// Takes note that the device has failed.
+    fn on_device_failed(&self, error: DeviceError) {
+        self.device.borrow_mut().failure = Some(error);
+    }
+
+    /// How many listeners have an owner.
+    pub(crate) fn listeners(&self) -> usize {
+        self.waiters.borrow().listeners().len()
+    }
+
+    /// Closes every listener; whoever waits for a connection gets an error.
+    pub(crate) fn close_listeners(&self) {
+        let listeners = self.waiters.borrow().listeners();
+        for key in listeners {
+            self.end(SocketHandle::Listener(key), |shard| shard.tcp_close_listener(key));
+        }
+    }
+
+    /// Resets every connection that an application still has.
+    pub(crate) fn abort_connections(&self) {
+        let streams = self.waiters.borrow().streams();
+        for key in streams {
+            self.end(SocketHandle::Stream(key), |shard| shard.tcp_abort(key));
+        }
+    }
+
+    /// Ends a socket under its owner, who hears of it from every call.
+    fn end(&self, handle: SocketHandle, end: impl FnOnce(&mut Shard)) {
+        let waiting = self.waiters.borrow_mut().close(handle);
+        let _ = self.call(|shard| {
+            end(shard);
+            Ok(())
+        });
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the shard has nothing to send, and no connection that is not over.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let borrowed = self.shard.borrow();
+        borrowed.as_ref().is_none_or(|shard| {
+            !shard.has_work() && shard.tcp_connections().all(|info| info.state == State::Closed)
+        })
+    }
+
+    /// Whether the shard still has something to do at once.
+    pub(crate) fn has_work(&self) -> bool {
+        self.shard.borrow().as_ref().is_some_and(Shard::has_work)
+    }
+
+    /// Reads from the shard; nothing once it is gone.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Shard) -> T) -> Option<T> {
+        self.shard.borrow().as_ref().map(read)
+    }
+
+    /// Ends the shard with all its sockets. Its buffers are home then, but for those an application holds.
+    pub(crate) fn end_shard(&self) {
+        let shard = self.shard.borrow_mut().take();
+        drop(shard);
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Engine").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+fn close(shard: &mut Shard, handle: SocketHandle) {
+    match handle {
+        SocketHandle::Stream(key) => shard.tcp_close(key),
+        SocketHandle::Listener(key) => shard.tcp_close_listener(key),
+        SocketHandle::Udp(key) => shard.udp_close(key),
+        SocketHandle::Echo(key) => shard.echo_close(key),
+    }
+}

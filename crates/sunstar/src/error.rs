@@ -1,0 +1,112 @@
+//! Why the network could not be run.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use sunstar_device::tap::TapError;
+use sunstar_device::wire::WireError;
+use sunstar_packet::RegionError;
+use sunstar_stack::steering::WeightsError;
+
+/// Why the network could not be run, or did not end as it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The stack has no address.
+    #[error("the stack has no address; give it one with `.address(\"10.0.0.2/24\".parse()?)`")]
+    NoAddress,
+    /// No address is left for the gateway host.
+    #[error(
+        "no other address is free in {network} for the gateway host; use a shorter prefix, such as 10.0.0.2/24"
+    )]
+    NoRoomForGateway {
+        /// The stack's address and network.
+        network: String,
+    },
+    /// The gateway cannot be reached directly.
+    #[error("the gateway {gateway} is in none of the stack's networks; its next hop has to be a neighbour")]
+    GatewayOutside {
+        /// The gateway given.
+        gateway: IpAddr,
+    },
+    /// The gateway has an address of the stack's own.
+    #[error("{gateway} is the stack's own address and cannot be its gateway, too")]
+    GatewayIsOurs {
+        /// The gateway given.
+        gateway: IpAddr,
+    },
+    /// The MTU is out of range.
+    #[error("an MTU of {mtu} bytes is out of range: IPv4 hosts take 576 to 65535 (RFC 1122 section 3.3.2)")]
+    Mtu {
+        /// The MTU given.
+        mtu: usize,
+    },
+    /// The tap could not be opened.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// The wire to the gateway host could not be made.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// There is no memory for the buffers.
+    #[error("no memory for the packet buffers: {0}")]
+    Memory(#[from] RegionError),
+    /// The capture could not be begun.
+    #[error("cannot write a capture to {}: {source}", path.display())]
+    Pcap {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// A port could not be published on the machine.
+    #[error("{}", publish_message(host, source))]
+    Publish {
+        /// The address and port on the machine.
+        host: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The shards cannot share the flows.
+    #[error(transparent)]
+    Steering(#[from] WeightsError),
+    /// The thread could not be pinned.
+    #[error("the thread cannot be pinned to a core: {0}; turn pinning off with `.pin(false)`")]
+    Pin(io::Error),
+    /// The system has no randomness to give.
+    #[error("the system gave no random seed: {0}; give one with `.seed(...)`")]
+    Seed(io::Error),
+    /// The executor could not be started.
+    #[error("the executor could not be started: {0}")]
+    Executor(io::Error),
+    /// It was called from a task.
+    #[error(
+        "`run` blocks its thread, and this one already runs an async executor; call it from a thread of its own"
+    )]
+    InsideExecutor,
+    /// Buffers were still held when the network had been shut down.
+    #[error(
+        "{buffers} packet buffers are still held after the end; drop every fragment and message before `run` ends, and return copies"
+    )]
+    BuffersHeld {
+        /// How many.
+        buffers: usize,
+    },
+}
+
+fn publish_message(host: &SocketAddr, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "{host} is in use by another program; stop that one, or publish on another port (0 means any)"
+            )
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "not permitted to listen on {host}: ports below 1024 take privilege; publish on a higher one, such as 8080"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{host} is not an address of this machine; publish on 127.0.0.1")
+        }
+        _ => format!("cannot listen on {host}: {source}"),
+    }
+}
