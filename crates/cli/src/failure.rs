@@ -1,0 +1,45 @@
+//! Why the command could not do what it was asked to, though the options are right.
+
+use std::io;
+
+use sunstar::RunError;
+
+use crate::http::DirectoryError;
+
+/// Why the command could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The directory to serve is no use.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The network could not be run.
+    #[error(transparent)]
+    Network(#[from] RunError),
+    /// A service could not listen on its port.
+    #[error("{service} cannot listen on port {port}: {source}")]
+    Listen {
+        /// What for.
+        service: &'static str,
+        /// The port of the stack.
+        port: u16,
+        /// What the stack says.
+        source: io::Error,
+    },
+    /// A service stopped by itself.
+    #[error("{service} can accept no connection any more: {source}")]
+    Accept {
+        /// Which service.
+        service: &'static str,
+        /// What the stack says.
+        source: io::Error,
+    },
+    /// An echo request could not be sent.
+    #[error("cannot send an echo request: {0}")]
+    Echo(io::Error),
+    /// Signals could not be listened for.
+    #[error("cannot wait for SIGINT and SIGTERM: {0}")]
+    Signals(io::Error),
+    /// What there is to say could not be written.
+    #[error("cannot write to the standard output: {0}")]
+    Output(#[from] io::Error),
+}

@@ -1,0 +1,30 @@
+//! From options to a network.
+
+use sunstar::{Builder, Device, Embedded, Publish, Tap};
+
+use crate::options::{DeviceName, NetworkOptions, PublishedPort};
+
+/// Describes the network that the options ask for.
+pub(crate) fn builder(options: &NetworkOptions, publish: &[PublishedPort]) -> Builder {
+    let device = match options.device() {
+        DeviceName::Embedded => {
+            let publish = publish.iter().map(|it| Publish { host: it.host, port: it.port }).collect();
+            Device::Embedded(Embedded { publish })
+        }
+        DeviceName::Tap(name) => Device::Tap(Tap::new(name)),
+    };
+    let mut builder = Builder::new().device(device);
+    for address in &options.address {
+        builder = builder.address(address.0);
+    }
+    if let Some(gateway) = options.gateway {
+        builder = builder.gateway(gateway.into());
+    }
+    if let Some(mtu) = options.mtu {
+        builder = builder.mtu(mtu.into());
+    }
+    if let Some(path) = &options.pcap {
+        builder = builder.pcap(path);
+    }
+    builder
+}

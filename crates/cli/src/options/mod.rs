@@ -1,0 +1,140 @@
+//! What the command is told: arguments, and a TOML file whose keys are the same options.
+
+mod ping;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+
+pub(crate) use ping::PingOptions;
+pub(crate) use serve::{ServeOptions, ServeSettings};
+pub(crate) use values::{Cidr, DeviceName, PublishedPort};
+
+/// Why the options make no sense together, or could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OptionsError {
+    /// The configuration file could not be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The configuration file is not understood.
+    #[error("the configuration file {} is not understood: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A tap without an address.
+    #[error(
+        "the stack needs an address of its own on {0}: give one with --address, like --address 10.0.0.2/24"
+    )]
+    NoAddress(DeviceName),
+    /// A port published where nothing publishes.
+    #[error("--publish is for the embedded device; on {0} the stack's own address is reached directly")]
+    PublishOnTap(DeviceName),
+    /// Two services on one port.
+    #[error("port {port} is to serve both {first} and {second}; give them different ports")]
+    PortTwice {
+        /// The port.
+        port: u16,
+        /// A service.
+        first: &'static str,
+        /// Another service.
+        second: &'static str,
+    },
+    /// A published port that nothing serves.
+    #[error("port {0} is published, but nothing serves it; served are {1}")]
+    PublishedForNothing(u16, String),
+}
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sunstar",
+    version,
+    about = "A user-space TCP/IP stack that shares nothing between cores",
+    after_help = "Exit codes: 0 success; `serve`: 1 it could not run; `ping`: 1 no reply came, 2 any other \
+                  failure; both: 2 the options are wrong.",
+    arg_required_else_help = true
+)]
+pub(crate) struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve HTTP over a TCP/IP stack in this process
+    Serve(Box<ServeOptions>),
+    /// Send ICMP echo requests from a TCP/IP stack in this process
+    Ping(PingOptions),
+}
+
+/// How the stack is connected.
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[command(next_help_heading = "Network")]
+#[serde(default)]
+pub(crate) struct NetworkOptions {
+    /// What to send and receive through: `embedded` (a gateway in this process, no privilege needed)
+    /// or `tap:NAME` (a tap interface, made if it is missing) [default: embedded]
+    #[arg(long, value_name = "embedded|tap:NAME")]
+    pub(crate) device: Option<DeviceName>,
+    /// An address of the stack with its prefix length; may be repeated [default: the embedded device has one]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) address: Vec<Cidr>,
+    /// The router that everything beyond the own network goes to
+    #[arg(long, value_name = "IP")]
+    pub(crate) gateway: Option<Ipv4Addr>,
+    /// The largest IP packet, in bytes [default: the device's]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..))]
+    pub(crate) mtu: Option<u16>,
+    /// Write every frame to a pcapng file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+}
+
+impl NetworkOptions {
+    /// These options, and where they say nothing, those of `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            device: self.device.or(other.device),
+            address: either(self.address, other.address),
+            gateway: self.gateway.or(other.gateway),
+            mtu: self.mtu.or(other.mtu),
+            pcap: self.pcap.or(other.pcap),
+        }
+    }
+
+    /// The device, the default one if none was named.
+    pub(crate) fn device(&self) -> DeviceName {
+        self.device.clone().unwrap_or_default()
+    }
+
+    /// Checks what one option asks of another.
+    ///
+    /// # Errors
+    /// `NoAddress` for a tap without an address.
+    fn check(&self) -> Result<(), OptionsError> {
+        match self.device() {
+            device @ DeviceName::Tap(_) if self.address.is_empty() => Err(OptionsError::NoAddress(device)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
+    if first.is_empty() { second } else { first }
+}

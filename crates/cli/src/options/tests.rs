@@ -1,0 +1,172 @@
+//! The command line, the file, and how they are put together.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+
+use super::*;
+
+fn serve(arguments: &[&str]) -> ServeOptions {
+    let line = CommandLine::try_parse_from([&["sunstar", "serve"], arguments].concat()).unwrap();
+    match line.command {
+        Command::Serve(options) => *options,
+        Command::Ping(_) => panic!("that was ping"),
+    }
+}
+
+fn ping(arguments: &[&str]) -> Result<PingOptions, clap::Error> {
+    let line = CommandLine::try_parse_from([&["sunstar", "ping"], arguments].concat())?;
+    match line.command {
+        Command::Ping(options) => Ok(options),
+        Command::Serve(_) => panic!("that was serve"),
+    }
+}
+
+/// The settings that come of a file's text and arguments.
+fn with_file(text: &str, arguments: &[&str]) -> Result<ServeSettings, OptionsError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sunstar.toml");
+    std::fs::write(&file, text).unwrap();
+    serve(&[&["--config", file.to_str().unwrap()], arguments].concat()).resolve()
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    CommandLine::command().debug_assert();
+}
+
+#[test]
+fn without_options_http_is_published_on_the_loopback() {
+    let settings = serve(&[]).resolve().unwrap();
+    assert_eq!(settings.network.device(), DeviceName::Embedded);
+    assert_eq!(settings.publish, ["127.0.0.1:8080:80".parse().unwrap()]);
+    assert_eq!(settings.port, 80);
+}
+
+#[test]
+fn another_http_port_is_what_the_default_publishes() {
+    let settings = serve(&["--port", "8000"]).resolve().unwrap();
+    assert_eq!(settings.publish, ["127.0.0.1:8080:8000".parse().unwrap()]);
+}
+
+#[test]
+fn every_option_can_stand_in_the_file() {
+    let settings = with_file(
+        r#"
+            device = "tap:sun0"
+            address = ["10.0.0.2/24", "10.0.1.2/24"]
+            gateway = "10.0.0.1"
+            mtu = 9000
+            pcap = "frames.pcapng"
+            port = 8000
+            dir = "public"
+            discard = 9
+            chargen = 19
+            max_connections = 5
+            json = true
+            [stack.tcp]
+            send_buffer = 4096
+        "#,
+        &[],
+    )
+    .unwrap();
+    assert_eq!(settings.network.device(), DeviceName::Tap("sun0".into()));
+    assert_eq!(settings.network.address.len(), 2);
+    assert_eq!(settings.network.gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
+    assert_eq!(settings.network.mtu, Some(9000));
+    assert_eq!(settings.network.pcap, Some("frames.pcapng".into()));
+    assert_eq!((settings.port, settings.discard, settings.chargen), (8000, Some(9), Some(19)));
+    assert_eq!((settings.dir, settings.max_connections, settings.json), (Some("public".into()), 5, true));
+    assert_eq!(settings.stack.tcp.send_buffer, 4096);
+    assert_eq!(settings.stack.tcp.receive_buffer, sunstar::ShardConfig::default().tcp.receive_buffer);
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let file = "device = \"tap:a\"\naddress = [\"10.0.0.2/24\"]\nport = 1\nmtu = 1400";
+    let arguments = ["--port", "2", "--device", "tap:b", "--address", "10.0.0.3/24"];
+    let settings = with_file(file, &arguments).unwrap();
+    assert_eq!(settings.port, 2);
+    assert_eq!(settings.network.device(), DeviceName::Tap("b".into()));
+    assert_eq!(settings.network.address, ["10.0.0.3/24".parse().unwrap()]);
+    assert_eq!(settings.network.mtu, Some(1400));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_names_it() {
+    for text in ["adress = [\"10.0.0.2/24\"]", "config = \"x\"", "[stack.tcp]\nadress = 1", "[adress]\nx = 1"]
+    {
+        let error = with_file(text, &[]).unwrap_err().to_string();
+        assert!(error.contains("unknown field"), "{error}");
+        assert!(error.contains("adress") || error.contains("config"), "{error}");
+        assert!(error.contains("sunstar.toml"), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_value_in_the_file_says_what_would_be_right() {
+    let error = with_file("address = [\"10.0.0.2\"]", &[]).unwrap_err().to_string();
+    assert!(error.contains("like 10.0.0.2/24"), "{error}");
+    let error = with_file("device = \"eth0\"", &[]).unwrap_err().to_string();
+    assert!(error.contains("`embedded`, or `tap:NAME`"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = serve(&["--config", "/nowhere/sunstar.toml"]).resolve().unwrap_err().to_string();
+    assert!(error.contains("/nowhere/sunstar.toml"), "{error}");
+}
+
+#[test]
+fn a_tap_needs_an_address() {
+    let error = serve(&["--device", "tap:sun0"]).resolve().unwrap_err();
+    assert!(matches!(error, OptionsError::NoAddress(_)), "{error}");
+}
+
+#[test]
+fn nothing_is_published_on_a_tap() {
+    let arguments = ["--device", "tap:sun0", "--address", "10.0.0.2/24", "--publish", "8080:80"];
+    let error = serve(&arguments).resolve().unwrap_err();
+    assert!(matches!(error, OptionsError::PublishOnTap(_)), "{error}");
+}
+
+#[test]
+fn two_services_cannot_share_a_port() {
+    let error = serve(&["--discard", "80"]).resolve().unwrap_err();
+    let expected = "port 80 is to serve both HTTP and discard; give them different ports";
+    assert_eq!(error.to_string(), expected);
+    assert!(serve(&["--discard", "9", "--chargen", "9"]).resolve().is_err());
+}
+
+#[test]
+fn a_published_port_must_be_served() {
+    let error = serve(&["--publish", "8080:81", "--discard", "9"]).resolve().unwrap_err().to_string();
+    assert!(error.contains("port 81") && error.contains("HTTP on 80, discard on 9"), "{error}");
+    assert!(serve(&["--publish", "8080:80", "--publish", "9009:9", "--discard", "9"]).resolve().is_ok());
+}
+
+#[test]
+fn ping_takes_the_usual_letters() {
+    let options = ping(&["10.0.0.1", "-c", "3", "-i", "0.2", "-s", "1472", "-t", "9", "-W", "1.5"]).unwrap();
+    assert_eq!((options.host, options.count), (Ipv4Addr::new(10, 0, 0, 1), Some(3)));
+    assert_eq!(options.interval, Duration::from_millis(200));
+    assert_eq!((options.size, options.ttl, options.timeout), (1472, 9, Duration::from_millis(1500)));
+}
+
+#[test]
+fn ping_refuses_what_cannot_be() {
+    let wrong: [&[&str]; 8] = [
+        &[],
+        &["example.org"],
+        &["fe80::1"],
+        &["10.0.0.1", "-c", "0"],
+        &["10.0.0.1", "-i", "0"],
+        &["10.0.0.1", "-i", "NaN"],
+        &["10.0.0.1", "-s", "65508"],
+        &["10.0.0.1", "-t", "0"],
+    ];
+    for arguments in wrong {
+        assert!(ping(arguments).is_err(), "{arguments:?}");
+    }
+}

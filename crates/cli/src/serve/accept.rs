@@ -1,0 +1,69 @@
+//! Accepting connections: so many at a time, each a task, until the server is asked to end.
+
+use sunstar::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+
+/// What every task waits for besides its work: that the server is asked to end.
+#[derive(Clone, Debug)]
+pub(super) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// It is asked once this becomes true, or its sender is gone.
+    pub(super) fn new(stopping: watch::Receiver<bool>) -> Self {
+        Self(stopping)
+    }
+
+    /// Waits until the server is asked to end.
+    pub(super) async fn wait(mut self) {
+        // A sender that is gone is an end, too.
+        let _ = self.0.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// A service on one port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Service {
+    /// What it is called in messages.
+    pub(super) name: &'static str,
+    /// Connections at a time. At the cap none is accepted: the next ones wait in the stack, which has caps of
+    /// its own.
+    pub(super) max_connections: usize,
+}
+
+impl Service {
+    /// Accepts connections and has a task `handle` each, until it is asked to stop; then waits for the tasks.
+    /// Dropping the future ends them, too.
+    ///
+    /// # Errors
+    /// The listener failed: the device is gone.
+    pub(super) async fn accept<F>(
+        self,
+        listener: TcpListener,
+        stop: Stop,
+        handle: impl Fn(TcpStream) -> F,
+    ) -> Result<(), Failure>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let mut connections = JoinSet::new();
+        let mut stopped = std::pin::pin!(stop.wait());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept(), if connections.len() < self.max_connections => {
+                    let (stream, _) =
+                        accepted.map_err(|source| Failure::Accept { service: self.name, source })?;
+                    connections.spawn_local(handle(stream));
+                }
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+        Ok(())
+    }
+}
