@@ -1,6 +1,6 @@
 //! A Linux tap: an Ethernet cable whose other end is an interface of the kernel.
 //!
-//! Frames carry the kernel's notes about checksums and segments both ways ([`vnet_header`]; virtio 1.2,
+//! Frames carry the kernel's notes about checksums and segments both ways (virtio 1.2,
 //! section 5.1.6), so a 64 KiB TCP segment crosses in one system call. What this module sets up is the tap itself,
 //! its MTU, and, if it had to create it, that it is up. Addresses and routes of the kernel's side are
 //! its administrator's job.

@@ -83,6 +83,13 @@ fn wire() -> (WireEnd, WireEnd) {
     pair(&WireConfig { capacity: 16, ..WireConfig::default() }).unwrap()
 }
 
+#[test]
+fn every_device_may_go_to_the_thread_that_will_use_it() {
+    fn may_go<D: QueuePair + Send + 'static>() {}
+    may_go::<Pcap<Stall<Faults<WireEnd>>>>();
+    may_go::<Pcap<Stall<Faults<crate::tap::TapQueue>>>>();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
