@@ -75,7 +75,7 @@ impl Shard {
         self.udp.leave(&mut self.core, socket, group);
     }
 
-    /// Closes a socket. What it had queued is dropped.
+    /// Closes a socket. What it had queued still goes out; its port is free at once.
     pub fn udp_close(&mut self, socket: UdpKey) {
         self.udp.close(&mut self.core, socket);
     }

@@ -150,8 +150,12 @@ impl Udp {
         for group in groups {
             self.leave(core, key, group);
         }
-        if let Some(socket) = self.sockets.remove(key) {
-            self.bound.remove(&socket.binding());
+        let Some(socket) = self.sockets.get_mut(key).filter(|socket| !socket.closed) else { return };
+        self.bound.remove(&socket.binding());
+        // What was accepted still goes out: the socket stays until its last datagram was pulled.
+        socket.closed = true;
+        if socket.outgoing.is_empty() {
+            self.sockets.remove(key);
         }
     }
 
@@ -302,6 +306,9 @@ impl Udp {
     fn relist(&mut self, core: &mut Core, key: UdpKey) {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         match socket.outgoing.front() {
+            None if socket.closed => {
+                self.sockets.remove(key);
+            }
             None => socket.listed = false,
             Some(first) => {
                 let interface = first.path.interface;

@@ -71,6 +71,8 @@ pub(crate) struct UdpSocket {
     pub(super) outgoing: VecDeque<Outgoing>,
     /// Bytes of credit taken by datagrams that have not left yet.
     pub(super) charged: usize,
+    /// The application has closed it: it only sends what it has.
+    pub(super) closed: bool,
     /// Whether the socket stands on a list of those that want to send.
     pub(super) listed: bool,
     received: VecDeque<UdpReceived>,
@@ -87,6 +89,7 @@ impl UdpSocket {
             groups: Vec::new(),
             outgoing: VecDeque::new(),
             charged: 0,
+            closed: false,
             listed: false,
             received: VecDeque::new(),
             held: 0,
