@@ -20,8 +20,10 @@ const ROUNDS: usize = 3;
 const WRK_SECONDS: u64 = 4;
 const DEADLINE: Duration = Duration::from_secs(120);
 const BULK_BYTES: u64 = 1 << 30;
-/// The file's name on both web servers.
-const FILE: &str = "bulk";
+/// The files' paths on both web servers.
+const BULK_FILE: &str = "/bulk";
+const SMALL_FILE: &str = "/small";
+const SMALL_BYTES: u64 = 512;
 
 /// RFC 864's port, for the kernel's source too.
 const SOURCE_PORT: u16 = 19;
@@ -41,16 +43,18 @@ enum Measure {
     KeepAlive,
     OneConnection,
     ConnectionARequest,
+    SmallFile,
     FileDownload,
     Download,
     Upload,
 }
 
 impl Measure {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::KeepAlive,
         Self::OneConnection,
         Self::ConnectionARequest,
+        Self::SmallFile,
         Self::FileDownload,
         Self::Download,
         Self::Upload,
@@ -61,6 +65,7 @@ impl Measure {
             Self::KeepAlive => "64 connections kept alive, requests/s",
             Self::OneConnection => "1 connection, requests/s",
             Self::ConnectionARequest => "a connection a request, 64 at once, requests/s",
+            Self::SmallFile => "a file of 512 bytes, 64 connections, requests/s",
             Self::FileDownload => "a file by HTTP to curl, Gbit/s",
             Self::Download => "chargen beside a kernel source, Gbit/s",
             Self::Upload => "discard beside a kernel sink, Gbit/s",
@@ -70,7 +75,7 @@ impl Measure {
     /// The least part of the kernel's figure that ours may be.
     fn floor(self) -> f64 {
         match self {
-            Self::KeepAlive | Self::OneConnection | Self::ConnectionARequest => 0.5,
+            Self::KeepAlive | Self::OneConnection | Self::ConnectionARequest | Self::SmallFile => 0.5,
             Self::FileDownload | Self::Download | Self::Upload => 0.25,
         }
     }
@@ -88,19 +93,20 @@ struct Contestant<'a> {
 impl Contestant<'_> {
     fn measure(&self, measure: Measure) -> Result<f64, Failure> {
         match measure {
-            Measure::KeepAlive => self.wrk("-c64", &[]),
-            Measure::OneConnection => self.wrk("-c1", &[]),
-            Measure::ConnectionARequest => self.wrk("-c64", &["-H", "Connection: close"]),
+            Measure::KeepAlive => self.wrk(self.client, "/", &["-c64"]),
+            Measure::OneConnection => self.wrk(self.client, "/", &["-c1"]),
+            Measure::ConnectionARequest => self.wrk(self.client, "/", &["-c64", "-H", "Connection: close"]),
+            Measure::SmallFile => self.wrk(self.file_client, SMALL_FILE, &["-c64"]),
             Measure::FileDownload => self.download_file(),
             Measure::Download => self.transfer("drain", SOURCE_PORT),
             Measure::Upload => self.transfer("fill", SINK_PORT),
         }
     }
 
-    fn wrk(&self, connections: &str, arguments: &[&str]) -> Result<f64, Failure> {
-        let (duration, url) = (format!("-d{WRK_SECONDS}s"), format!("http://{}/", self.address));
-        let mut wrk = on_client_core(self.client);
-        wrk.args(["wrk", "-t1", connections, &duration]).args(arguments).arg(url);
+    fn wrk(&self, client: &Namespace, path: &str, arguments: &[&str]) -> Result<f64, Failure> {
+        let mut wrk = on_client_core(client);
+        wrk.args(["wrk", "-t1", &format!("-d{WRK_SECONDS}s")]).args(arguments);
+        wrk.arg(format!("http://{}{path}", self.address));
         Ok(Wrk::parse(&process::capture_success(&mut wrk, DEADLINE)?.stdout)?.requests_per_second)
     }
 
@@ -110,7 +116,7 @@ impl Contestant<'_> {
         curl.args([
             "--write-out",
             "%{size_download} %{speed_download}",
-            &format!("http://{}/{FILE}", self.address),
+            &format!("http://{}{BULK_FILE}", self.address),
         ]);
         let output = process::capture_success(&mut curl, DEADLINE)?.stdout;
         let figures: Vec<f64> = output.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();
@@ -234,7 +240,9 @@ http {{
 
 pub(super) fn beside_the_kernel(stage: &Stage) -> Result<(), Failure> {
     let served = stage.directory("served")?;
-    random_file(&served.join(FILE), BULK_BYTES)?;
+    for (path, bytes) in [(BULK_FILE, BULK_BYTES), (SMALL_FILE, SMALL_BYTES)] {
+        random_file(&served.join(path.trim_start_matches('/')), bytes)?;
+    }
     let directory = served.to_string_lossy();
     let (source, sink) = (SOURCE_PORT.to_string(), SINK_PORT.to_string());
     // Two servers: one that serves a directory may have no page of its own.
