@@ -266,11 +266,29 @@ impl Shard {
     /// # Errors
     /// `WouldBlock` while there is nothing, why the connection ended, `Closed`.
     pub fn tcp_recv(&mut self, key: ConnectionKey, into: &mut [u8]) -> Result<usize, SocketError> {
+        let mut filled = 0;
+        self.tcp_recv_with(key, into.len(), |piece| {
+            into[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        })
+    }
+
+    /// Hands received bytes to a reader, piece by piece and `limit` at most; how many. For readers whose memory
+    /// is not initialised. Zero is the end of the stream (or a `limit` of zero).
+    ///
+    /// # Errors
+    /// As [`Shard::tcp_recv`].
+    pub fn tcp_recv_with(
+        &mut self,
+        key: ConnectionKey,
+        limit: usize,
+        reader: impl FnMut(&[u8]),
+    ) -> Result<usize, SocketError> {
         let connection = self.tcp.connections.get_mut(key).ok_or(SocketError::Closed)?;
-        if !readable(connection)? || into.is_empty() {
+        if !readable(connection)? || limit == 0 {
             return Ok(0);
         }
-        let len = connection.receive.read(into);
+        let len = connection.receive.read(limit, reader);
         self.after_read(key);
         Ok(len)
     }

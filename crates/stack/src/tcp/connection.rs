@@ -377,7 +377,8 @@ impl Connection {
         let (_, edge) = self.advertise(config);
         let promised = if self.rcv_adv.after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
         let gain = if edge.after(self.rcv_adv) { edge - self.rcv_adv } else { 0 };
-        let buffer = config.receive_buffer as u32;
+        // Without scaling, the field is the limit.
+        let buffer = (config.receive_buffer as u32).min(u32::from(u16::MAX) << self.rcv_scale);
         // A sender with half the buffer ahead of it needs no telling.
         gain > 0
             && (gain >= buffer / 4

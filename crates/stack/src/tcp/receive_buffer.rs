@@ -98,14 +98,14 @@ impl ReceiveBuffer {
         known
     }
 
-    /// Copies out what is in order; how many bytes.
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> usize {
+    /// Hands what is in order to a reader, piece by piece, `limit` bytes at most; how many bytes.
+    pub(crate) fn read(&mut self, limit: usize, mut reader: impl FnMut(&[u8])) -> usize {
         let mut copied = 0;
-        while copied < into.len()
+        while copied < limit
             && let Some(first) = self.queue.front_mut()
         {
-            let len = first.len().min(into.len() - copied);
-            into[copied..copied + len].copy_from_slice(&first[..len]);
+            let len = first.len().min(limit - copied);
+            reader(&first[..len]);
             copied += len;
             self.readable -= len;
             if len < first.len() {

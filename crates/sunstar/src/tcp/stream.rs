@@ -259,9 +259,13 @@ impl TcpStream {
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let into = buffer.initialize_unfilled();
-        let read = self.socket.poll(context, Direction::Read, |shard, key| shard.tcp_recv(key, into));
-        read.map_ok(|len| buffer.advance(len))
+        // Piece by piece into memory that need not be initialised: filling a large buffer with zeros first would
+        // cost more than the bytes that came.
+        let limit = buffer.remaining();
+        let read = self.socket.poll(context, Direction::Read, |shard, key| {
+            shard.tcp_recv_with(key, limit, |piece| buffer.put_slice(piece))
+        });
+        read.map_ok(|_| ())
     }
 
     pub(super) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
