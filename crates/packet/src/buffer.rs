@@ -217,18 +217,22 @@ impl LoanedBuffer {
         self.end = self.start + len.min((self.end - self.start) as usize) as u32;
     }
 
-    /// The buffer itself, if `home` is where the loan comes from: it is home again, without the ring.
-    pub(crate) fn reclaim(self, home: NonNull<Home>) -> Result<Buffer, Self> {
-        if self.slot().home != home {
-            return Err(self);
-        }
-        // SAFETY: a pool handle of this home exists on this thread, so this is its thread.
-        let home = unsafe { home.as_ref() };
+    pub(crate) fn home(&self) -> NonNull<Home> {
+        self.slot().home
+    }
+
+    /// The buffer itself: the loan is home again, without the ring.
+    ///
+    /// # Safety
+    /// This is the thread of the loan's home.
+    pub(crate) unsafe fn reclaim(self) -> Buffer {
+        // SAFETY: the loan keeps the home alive.
+        let home = unsafe { self.slot().home.as_ref() };
         home.cells.write();
         home.lent.set(home.lent.get() - 1);
         let buffer = Buffer { slot: self.slot, start: self.start, end: self.end };
         std::mem::forget(self);
-        Ok(buffer)
+        buffer
     }
 
     /// Sends many loans home at once: one trip for each run of the same home.
@@ -243,14 +247,14 @@ impl LoanedBuffer {
 /// Loans on their way to one home. They leave when another home's loan is added, when there is no room, and at
 /// the end.
 #[derive(Default)]
-struct Trip {
+pub(crate) struct Trip {
     home: Option<NonNull<Home>>,
     slots: ArrayVec<u32, 64>,
 }
 
 impl Trip {
-    fn add(&mut self, loan: LoanedBuffer) {
-        let (home, index) = (loan.slot().home, loan.slot().index);
+    pub(crate) fn add(&mut self, loan: LoanedBuffer) {
+        let (home, index) = (loan.home(), loan.slot().index);
         if self.home != Some(home) || self.slots.is_full() {
             self.leave();
             self.home = Some(home);
@@ -290,7 +294,7 @@ impl Deref for LoanedBuffer {
 
 impl Drop for LoanedBuffer {
     fn drop(&mut self) {
-        let (home, index) = (self.slot().home, self.slot().index);
+        let (home, index) = (self.home(), self.slot().index);
         // SAFETY: this loan is the slot's, and nothing is touched after it.
         unsafe { Home::send(home, &[index]) };
     }

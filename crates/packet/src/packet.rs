@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 use bytes::Bytes;
 
-use crate::buffer::{Buffer, LoanedBuffer};
+use crate::buffer::{Buffer, LoanedBuffer, Trip};
 use crate::notes::Notes;
 use crate::pool::Pool;
 
@@ -46,6 +46,33 @@ impl Fragment {
             Fragment::Buffer(buffer) => buffer.true_size(),
             Fragment::Loaned(loaned) => loaned.true_size(),
             Fragment::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Makes a loan of a buffer, in place: a packet is too large to be moved piece by piece. The caller has
+    /// checked that one may go.
+    fn lend(&mut self) {
+        if let Fragment::Buffer(buffer) = self {
+            // SAFETY: the buffer is read once, and overwritten without being dropped. Nothing between can
+            // panic: the loans are counted, and below their limit.
+            unsafe {
+                let loaned = std::ptr::read(buffer).lend();
+                std::ptr::write(self, Fragment::Loaned(loaned));
+            }
+        }
+    }
+
+    /// Makes a buffer of a loan that comes from `pool`, in place.
+    fn adopt(&mut self, pool: &Pool) {
+        if let Fragment::Loaned(loaned) = self
+            && loaned.home() == pool.home
+        {
+            // SAFETY: the loan is read once, and overwritten without being dropped. Nothing between can panic: the
+            // loan is counted. It comes from this pool, a handle of which is on its home's thread only.
+            unsafe {
+                let buffer = std::ptr::read(loaned).reclaim();
+                std::ptr::write(self, Fragment::Buffer(buffer));
+            }
         }
     }
 }
@@ -220,67 +247,60 @@ impl Packet {
         Some(Packet { notes: self.notes, ..Packet::new(buffer) })
     }
 
-    #[expect(clippy::result_large_err, reason = "the packet itself comes back, by value as everywhere")]
     /// Makes a loan of the packet, so that it can leave the shard. It comes back as the error when
-    /// the pool's loans are all out.
+    /// the pool's loans are all out, and when a piece is a buffer of another pool on this thread.
+    #[expect(clippy::result_large_err, reason = "the packet itself comes back, by value as everywhere")]
     pub fn lend(mut self, pool: &Pool) -> Result<Loan, Packet> {
-        let owned = |fragment: &&Fragment| matches!(fragment, Fragment::Buffer(buffer) if pool.owns(buffer));
-        let buffers = self.fragments.iter().filter(owned).count();
-        let foreign = self
-            .fragments
-            .iter()
-            .any(|fragment| matches!(fragment, Fragment::Buffer(buffer) if !pool.owns(buffer)));
-        if foreign || !pool.may_lend(buffers) {
+        let mut buffers = 0;
+        for fragment in &self.fragments {
+            match fragment {
+                Fragment::Buffer(buffer) if !pool.owns(buffer) => return Err(self),
+                Fragment::Buffer(_) => buffers += 1,
+                Fragment::Loaned(_) | Fragment::Bytes(_) => {}
+            }
+        }
+        if !pool.may_lend(buffers) {
             return Err(self);
         }
-        let notes = self.notes;
-        let lend = |fragment| match fragment {
-            Fragment::Buffer(buffer) => LoanFragment::Buffer(buffer.lend()),
-            Fragment::Loaned(loaned) => LoanFragment::Buffer(loaned),
-            Fragment::Bytes(bytes) => LoanFragment::Bytes(bytes),
-        };
-        Ok(Loan { fragments: self.fragments.drain(..).map(lend).collect(), notes })
+        self.fragments.iter_mut().for_each(Fragment::lend);
+        Ok(Loan { fragments: self.fragments, notes: self.notes })
     }
 
     /// A second packet with the same bytes, sharing the memory. `None` if a piece is a loan from another shard,
     /// which is unique.
     pub fn share(&self) -> Option<Packet> {
-        let share = |fragment: &Fragment| match fragment {
-            Fragment::Buffer(buffer) => Some(Fragment::Buffer(buffer.clone())),
-            Fragment::Bytes(bytes) => Some(Fragment::Bytes(bytes.clone())),
-            Fragment::Loaned(_) => None,
-        };
-        let fragments = self.fragments.iter().map(share).collect::<Option<_>>()?;
+        let mut fragments = ArrayVec::new();
+        for fragment in &self.fragments {
+            fragments.push(match fragment {
+                Fragment::Buffer(buffer) => Fragment::Buffer(buffer.clone()),
+                Fragment::Bytes(bytes) => Fragment::Bytes(bytes.clone()),
+                Fragment::Loaned(_) => return None,
+            });
+        }
         Some(Packet { fragments, notes: self.notes })
     }
-}
-
-#[derive(Debug)]
-enum LoanFragment {
-    Buffer(LoanedBuffer),
-    Bytes(Bytes),
 }
 
 /// A packet in transit: it has left its shard, can be read and dropped anywhere, and then goes home.
 #[derive(Debug)]
 pub struct Loan {
-    fragments: ArrayVec<LoanFragment, MAX_FRAGMENTS>,
+    /// Loaned buffers and bytes; never a [`Fragment::Buffer`].
+    fragments: ArrayVec<Fragment, MAX_FRAGMENTS>,
     /// The notes travel along.
     pub notes: Notes,
 }
 
+// SAFETY: loaned buffers and bytes may change threads; the one kind of fragment that may not is not in a loan.
+unsafe impl Send for Loan {}
+// SAFETY: as above.
+unsafe impl Sync for Loan {}
+
 impl Loan {
     /// The packet on the shard it was lent to. Buffers that came from `pool` are at home again and
     /// are ordinary buffers from here on.
-    pub fn adopt(self, pool: &Pool) -> Packet {
-        let adopt = |fragment| match fragment {
-            LoanFragment::Buffer(loaned) => match loaned.reclaim(pool.home) {
-                Ok(buffer) => Fragment::Buffer(buffer),
-                Err(loaned) => Fragment::Loaned(loaned),
-            },
-            LoanFragment::Bytes(bytes) => Fragment::Bytes(bytes),
-        };
-        Packet { fragments: self.fragments.into_iter().map(adopt).collect(), notes: self.notes }
+    pub fn adopt(mut self, pool: &Pool) -> Packet {
+        self.fragments.iter_mut().for_each(|fragment| fragment.adopt(pool));
+        Packet { fragments: self.fragments, notes: self.notes }
     }
 
     /// Bytes in all pieces together.
@@ -295,18 +315,18 @@ impl Loan {
 
     /// The bytes, piece by piece.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.fragments.iter().map(|fragment| match fragment {
-            LoanFragment::Buffer(loaned) => &loaned[..],
-            LoanFragment::Bytes(bytes) => &bytes[..],
-        })
+        self.fragments.iter().map(|fragment| &fragment[..])
     }
 
     /// Sends many loans home at once: one trip for each run of packets from the same home.
     pub fn send_home(loans: impl IntoIterator<Item = Loan>) {
-        let buffer = |fragment| match fragment {
-            LoanFragment::Buffer(loaned) => Some(loaned),
-            LoanFragment::Bytes(_) => None,
-        };
-        LoanedBuffer::send_home(loans.into_iter().flat_map(|loan| loan.fragments).filter_map(buffer));
+        let mut trip = Trip::default();
+        for mut loan in loans {
+            while let Some(fragment) = loan.fragments.pop() {
+                if let Fragment::Loaned(loaned) = fragment {
+                    trip.add(loaned);
+                }
+            }
+        }
     }
 }
