@@ -1,7 +1,5 @@
 //! Two services to measure with: one takes whatever comes (RFC 863), one sends without end (RFC 864).
 
-use std::io;
-
 use bytes::Bytes;
 use sunstar::TcpStream;
 
@@ -16,18 +14,11 @@ pub(super) async fn discard(stream: TcpStream) {
     discard_from(&stream).await;
 }
 
-/// Sends the pattern over and over, as fast as the peer takes it, until the peer closes or goes away. What it sends is
-/// thrown away (RFC 864).
+/// Sends the pattern over and over, as fast as the peer takes it, until the peer is gone. What it sends is thrown
+/// away (RFC 864), and when it has no more to send, it may still want to receive.
 pub(super) async fn chargen(stream: TcpStream, pattern: Bytes) {
-    let generate = async {
-        loop {
-            stream.send_bytes(pattern.clone()).await?;
-        }
-    };
-    tokio::select! {
-        ended = generate => { let _: io::Result<()> = ended; }
-        () = discard_from(&stream) => {}
-    }
+    let generate = async { while stream.send_bytes(pattern.clone()).await.is_ok() {} };
+    tokio::join!(generate, discard_from(&stream));
 }
 
 async fn discard_from(stream: &TcpStream) {
