@@ -36,6 +36,8 @@ mod trace;
 
 use std::time::Duration;
 
+use sunstar_stack::random::Random;
+
 pub use host::{Host, HostConfig};
 pub use link::{Impairments, LinkCounters};
 pub use pair::{Pair, PairBuilder};
@@ -49,6 +51,13 @@ pub enum Side {
     A,
     /// The second host, 10.0.0.2.
     B,
+}
+
+/// Bytes that look like noise and are always the same for the same `seed`: what a scenario sends.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    Random::from_seed(seed).fill(&mut bytes);
+    bytes
 }
 
 /// So many microseconds.

@@ -5,6 +5,7 @@ mod builder;
 use sunstar_packet::{Memory, Notes};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::{Duration, Instant};
+use sunstar_stack::{ConnectionKey, ListenerKey, State};
 
 use crate::craft::Envelope;
 use crate::decode::Decoded;
@@ -33,6 +34,8 @@ pub struct Pair {
     /// Turns since time last moved.
     turns_at_once: u32,
     censor: Option<Censor>,
+    /// The listener of [`Pair::open`].
+    server: Option<ListenerKey>,
     memory: Memory,
     finished: bool,
 }
@@ -160,6 +163,24 @@ impl Pair {
         }
     }
 
+    /// Opens a connection from A to port 80 of B, which listens there from the first time on: A's handle and B's.
+    ///
+    /// # Panics
+    /// When it does not open within two minutes.
+    #[track_caller]
+    pub fn open(&mut self) -> (ConnectionKey, ConnectionKey) {
+        let listener = *self.server.get_or_insert_with(|| self.b.listen(80));
+        let client = self.a.connect(self.b.at(80));
+        let mut server = None;
+        let end = self.now + secs(120);
+        while server.is_none() && self.step_until(end) {
+            server = self.b.try_accept(listener);
+        }
+        let server = server.expect("the connection opens");
+        assert!(self.drive_until(|pair| pair.a.state(client) == State::Established, secs(60)));
+        (client, server)
+    }
+
     /// The next event, whenever it is; whether there was one.
     pub fn step(&mut self) -> bool {
         self.step_until(Instant::MAX)
@@ -276,6 +297,7 @@ impl Pair {
         for side in [Side::A, Side::B] {
             let host = self.host(side);
             host.resume();
+            host.wake();
             host.close_all();
         }
         self.link_up();

@@ -9,6 +9,9 @@ use sunstar_wire::tcp::{SeqNumber, TcpFlags};
 
 use crate::decode::{Body, Decoded, Segment, Transport};
 
+/// More than any window a host of the simulation advertises, in bytes.
+const MAX_AHEAD: u32 = 1 << 26;
+
 /// What the peer's SYN said.
 #[derive(Clone, Copy, Debug)]
 struct PeerSyn {
@@ -76,7 +79,11 @@ impl Flows {
             // What came before the connection's own SYN says nothing about it.
             flow.reached = flow.reached.filter(|_| flow.synchronised);
         }
-        flow.reached = Some(flow.reached.map_or(end, |reached| reached.max(end)));
+        flow.reached = match flow.reached {
+            // What is further ahead than any window is no part of the stream.
+            Some(reached) if end.before(reached) || end - reached > MAX_AHEAD => Some(reached),
+            _ => Some(end),
+        };
         if segment.has(TcpFlags::FIN) {
             flow.fin_end = Some(end);
         }

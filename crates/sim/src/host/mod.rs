@@ -112,6 +112,8 @@ pub struct Host {
     flows: Flows,
     pub(crate) application: Application,
     failure: Option<String>,
+    /// Whether its core does something else: it takes no turn.
+    suspended: bool,
 }
 
 impl Host {
@@ -155,6 +157,7 @@ impl Host {
             flows: Flows::new(config.mtu, config.shard.tcp.min_mss),
             application: Application::default(),
             failure: None,
+            suspended: false,
         }
     }
 
@@ -210,6 +213,16 @@ impl Host {
         self.port.stalled = false;
     }
 
+    /// It takes no turn from now on, whatever happens: its core is taken away, or its machine sleeps.
+    pub fn suspend(&mut self) {
+        self.suspended = true;
+    }
+
+    /// It takes turns again.
+    pub fn wake(&mut self) {
+        self.suspended = false;
+    }
+
     /// Its device is gone for good.
     pub fn fail_device(&mut self) {
         self.port.failed = true;
@@ -239,6 +252,7 @@ impl Host {
     /// Whether there is something to do without waiting for time to pass.
     pub(crate) fn is_busy(&self) -> bool {
         self.failure.is_none()
+            && !self.suspended
             && (self.touched
                 || self.next.busy
                 || self.port.has_received()
@@ -254,6 +268,9 @@ impl Host {
 
     /// When there is something to do by itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.suspended {
+            return None;
+        }
         let timer = self.next.deadline.filter(|_| self.failure.is_none());
         timer.into_iter().chain(self.port.next_departure()).min()
     }
@@ -263,6 +280,9 @@ impl Host {
     /// # Panics
     /// When the host says something it must not say.
     pub(crate) fn turn(&mut self, now: Instant) -> Vec<Said> {
+        if self.suspended {
+            return Vec::new();
+        }
         let timer_due = self.deadline().is_some_and(|deadline| deadline <= now);
         let may_speak = self.is_busy() || timer_due;
         if self.touched || timer_due {

@@ -80,7 +80,8 @@ impl Host {
 
     /// The next complete connection, if there is one.
     pub fn try_accept(&mut self, listener: ListenerKey) -> Option<ConnectionKey> {
-        let (connection, _) = self.shard_mut().tcp_accept(listener).ok()?;
+        let (connection, _) = self.shard.tcp_accept(listener).ok()?;
+        self.touched = true;
         self.application.streams.insert(connection, Stream::default());
         self.read(connection);
         Some(connection)

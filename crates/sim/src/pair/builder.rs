@@ -154,6 +154,7 @@ impl PairBuilder {
             random: Random::from_seed(random.next_u64()),
             turns_at_once: 0,
             censor: None,
+            server: None,
             memory,
             finished: false,
         }

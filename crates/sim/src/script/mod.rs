@@ -3,11 +3,12 @@
 mod tcp;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use sunstar_packet::{Memory, Notes};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::{Duration, Instant};
+use sunstar_stack::{ConnectionKey, ListenerKey};
 use sunstar_wire::tcp::TcpFlags;
 
 use crate::Side;
@@ -75,6 +76,7 @@ impl ScriptBuilder {
             answers_arp: true,
             isn: self.isn,
             isns: BTreeMap::new(),
+            server: None,
             heard: VecDeque::new(),
             now: self.host.start,
             random,
@@ -113,6 +115,8 @@ pub struct Script {
     isn: u32,
     /// The number of the host's latest SYN between two ports, the peer's first.
     isns: BTreeMap<(u16, u16), u32>,
+    /// The listener of [`Script::open`].
+    server: Option<ListenerKey>,
     heard: VecDeque<Heard>,
     now: Instant,
     random: Random,
@@ -138,6 +142,58 @@ impl Script {
     /// The time.
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// Opens a connection to port 80 of the host, which listens there from the first time on. The peer offers an MSS
+    /// of 1460 and no other option.
+    ///
+    /// # Panics
+    /// When the host does not answer as it must.
+    #[track_caller]
+    pub fn open(&mut self) -> ConnectionKey {
+        self.open_with(tcp().mss(1_460))
+    }
+
+    /// The same with the options and window of `syn`.
+    ///
+    /// # Panics
+    /// When the host does not answer as it must.
+    #[track_caller]
+    pub fn open_with(&mut self, syn: Tcp) -> ConnectionKey {
+        let listener = *self.server.get_or_insert_with(|| self.host.listen(80));
+        let mut ack = tcp().seq(1).ack(1).win(syn.window().unwrap_or(u16::MAX));
+        self.inject(syn.syn().seq(0));
+        let answer = self.expect(tcp().syn().seq(0).ack(1));
+        if let Some((value, echo)) = answer.options.timestamps {
+            ack = ack.ts(echo + 1, value);
+        }
+        self.inject(ack);
+        self.host.accept(listener)
+    }
+
+    /// Opens a connection from the host to port 80 of the peer, which offers an MSS of 1460 and no other option.
+    ///
+    /// # Panics
+    /// When the host does not behave as it must.
+    #[track_caller]
+    pub fn connect(&mut self) -> ConnectionKey {
+        let connection = self.start_connect();
+        self.inject(tcp().syn().seq(0).ack(1).mss(1_460));
+        self.expect(tcp().seq(1).ack(1));
+        connection
+    }
+
+    /// Has the host begin a connection to port 80 of the peer: its SYN was sent.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn start_connect(&mut self) -> ConnectionKey {
+        let connection = self.host.connect(SocketAddr::new(self.envelope.source.into(), 80));
+        let local = self.host.shard().tcp_local_addr(connection).expect("a connection that is being opened");
+        self.ports = (80, local.port());
+        self.expect(tcp().syn().seq(0));
+        connection
     }
 
     /// Puts a segment before the host, and lets the host say what it has to say at once.
@@ -345,6 +401,11 @@ impl Script {
     /// When the host does not come to rest, or a buffer is not home.
     pub fn finish(mut self) {
         self.end();
+    }
+
+    /// Ends the scenario in the middle: nothing is looked at.
+    pub fn leave(mut self) {
+        self.finished = true;
     }
 
     fn end(&mut self) {

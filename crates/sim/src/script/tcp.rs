@@ -89,6 +89,12 @@ impl Tcp {
         self.flag(TcpFlags::ACK)
     }
 
+    /// With this acknowledgement number whether or not the ACK flag says that it counts.
+    pub fn ack_number(mut self, ack: u32) -> Self {
+        self.ack = Some(ack);
+        self
+    }
+
     /// With this window, as it stands in the header.
     pub fn win(mut self, window: u16) -> Self {
         self.window = Some(window);
@@ -169,6 +175,11 @@ impl Tcp {
     pub fn bad_checksum(mut self) -> Self {
         self.spoiled = true;
         self
+    }
+
+    /// The window it was given.
+    pub(super) fn window(&self) -> Option<u16> {
+        self.window
     }
 
     /// The ports it was given: source and destination.
