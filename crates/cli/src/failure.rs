@@ -33,6 +33,9 @@ pub(crate) enum Failure {
         /// What the stack says.
         source: io::Error,
     },
+    /// A task of the server's own did not survive.
+    #[error("a task of the server ended early: {0}; please report this")]
+    Task(tokio::task::JoinError),
     /// An echo request could not be sent.
     #[error("cannot send an echo request: {0}")]
     Echo(io::Error),

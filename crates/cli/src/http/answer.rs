@@ -5,10 +5,11 @@ use hyper::body::Body as Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::body::{Body, FilePart, Pattern};
+use super::body::{Body, Pattern};
 use super::digest::{NoDigest, sha256};
 use super::files::{Content, Files, Found, NotServed, Source, Wish};
 use super::page::Page;
+use super::read::FilePart;
 
 /// The longest body that `/bytes/N` sends, in bytes: 1 TiB.
 const MAX_PATTERN: u64 = 1 << 40;
@@ -85,13 +86,19 @@ impl Site {
 
     /// The answer to a request for a file; `None` when no files are served.
     async fn file(&self, path: &str, method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
-        let files = self.files.clone()?;
-        let (asked, mut wish) = (path.to_owned(), Wish::of(headers));
+        let files = self.files.as_ref()?;
+        let mut wish = Wish::of(headers);
         if *method != Method::GET {
             // RFC 9110 section 14.2: ranges are defined for GET only.
             wish.ignore_range();
         }
-        let found = tokio::task::spawn_blocking(move || files.find(&asked, &wish)).await;
+        let found = match files.find_cached(path, &wish) {
+            Some(found) => Ok(found),
+            None => {
+                let (files, path) = (files.clone(), path.to_owned());
+                tokio::task::spawn_blocking(move || files.find(&path, &wish)).await
+            }
+        };
         Some(match found {
             Ok(Ok(found)) => send(found),
             Ok(Err(NotServed::NotFound)) => not_found(),

@@ -13,9 +13,9 @@ use percent_encoding::percent_decode_str;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::body::{CHUNK, read_at};
 use super::content_type;
 use super::range::Selection;
+use super::read::{MAX_AT_ONCE, Patience, is_worth_waiting, read_at};
 
 /// The file that stands for its directory.
 const INDEX: &str = "index.html";
@@ -123,23 +123,35 @@ impl Files {
         let open = || {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let root = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-            confined(&root, Path::new("."))?;
+            confined(&root, Path::new("."), Patience::Waits)?;
             Ok(Self { root: Arc::new(root) })
         };
         open().map_err(|errno: Errno| DirectoryError { path: path.to_owned(), source: errno.into() })
     }
 
-    /// Finds the file that a request's path names, and decides what of it to send. Blocks while the disk is slow.
+    /// Finds the file that a request's path names, and decides what of it to send. Waits for the disk.
     pub(super) fn find(&self, request_path: &str, wish: &Wish) -> Result<Found, NotServed> {
+        self.look(request_path, wish, Patience::Waits)
+    }
+
+    /// The same from the kernel's caches only; `None` if it would have to wait for the disk.
+    pub(super) fn find_cached(&self, request_path: &str, wish: &Wish) -> Option<Result<Found, NotServed>> {
+        match self.look(request_path, wish, Patience::Cached) {
+            Err(NotServed::Failed(error)) if is_worth_waiting(&error) => None,
+            found => Some(found),
+        }
+    }
+
+    fn look(&self, request_path: &str, wish: &Wish, patience: Patience) -> Result<Found, NotServed> {
         let mut path = relative(request_path).ok_or(NotServed::NotFound)?;
-        let mut file = File::from(confined(&self.root, &path)?);
+        let mut file = File::from(confined(&self.root, &path, patience)?);
         let mut metadata = file.metadata()?;
         if metadata.is_dir() {
             if !request_path.ends_with('/') {
                 return Err(NotServed::Directory);
             }
             path.push(INDEX);
-            file = File::from(confined(&self.root, &path)?);
+            file = File::from(confined(&self.root, &path, patience)?);
             metadata = file.metadata()?;
         } else if request_path.ends_with('/') {
             return Err(NotServed::NotFound);
@@ -148,7 +160,7 @@ impl Files {
             return Err(NotServed::NotFound);
         }
         let (len, modified) = (metadata.len(), whole_seconds(metadata.modified()?));
-        let content = wish.content(file, len, modified)?;
+        let content = wish.content(file, len, modified, patience)?;
         Ok(Found { len, modified, content_type: content_type::of(&path), content })
     }
 }
@@ -170,7 +182,7 @@ impl Wish {
         self.range = None;
     }
 
-    fn content(&self, file: File, len: u64, modified: SystemTime) -> io::Result<Content> {
+    fn content(&self, file: File, len: u64, modified: SystemTime, patience: Patience) -> io::Result<Content> {
         if self.if_modified_since.is_some_and(|since| modified <= since) {
             return Ok(Content::NotModified);
         }
@@ -188,21 +200,28 @@ impl Wish {
             Selection::Part { first, last } => (first, last - first + 1, true),
             Selection::Unsatisfiable => return Ok(Content::Unsatisfiable),
         };
-        let source =
-            if part <= CHUNK { Source::Read(read_at(&file, first, part)?) } else { Source::Open(file) };
+        let source = if part <= MAX_AT_ONCE {
+            Source::Read(read_at(&file, first, part, patience)?)
+        } else {
+            Source::Open(file)
+        };
         Ok(Content::Bytes { first, len: part, is_part, source })
     }
 }
 
 /// Opens a path below a directory. The kernel sees to it that neither `..` nor a symbolic link leads out, and that
 /// nobody can change that between a check and its use. A FIFO or a device is opened without waiting for it.
-fn confined(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+fn confined(root: &OwnedFd, path: &Path, patience: Patience) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    if patience == Patience::Cached {
+        resolve |= ResolveFlags::CACHED;
+    }
     loop {
         match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
             // A rename elsewhere raced with `..`; the kernel asks for another try.
-            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::AGAIN) if patience == Patience::Waits => {}
+            Err(Errno::INTR) => {}
             opened => return opened,
         }
     }

@@ -7,6 +7,7 @@ mod digest;
 mod files;
 mod page;
 mod range;
+mod read;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,11 @@
 //! The values of options that have a syntax of their own: devices, networks, published ports.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::Deserialize;
-use sunstar::{InterfaceAddress, InterfaceAddressError};
+use sunstar::InterfaceAddress;
 
 /// Why an option's value was not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +14,11 @@ pub(crate) enum ValueError {
     #[error("`{0}` is no device; use `embedded`, or `tap:NAME` with the name of a tap interface")]
     Device(String),
     /// No address with a prefix length.
-    #[error(transparent)]
-    Address(#[from] InterfaceAddressError),
+    #[error("`{0}` is no address with the length of its prefix; write it like 10.0.0.2/24")]
+    Cidr(String),
+    /// An address that no host can have.
+    #[error("`{0}` is not an address that a host can have; choose one like 10.0.0.2/24")]
+    NoHost(String),
     /// An IPv6 address.
     #[error("`{0}` is an IPv6 address, which this stack does not speak; give an IPv4 address")]
     NoIpv6(String),
@@ -68,8 +71,16 @@ impl FromStr for Cidr {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let address: InterfaceAddress = text.parse()?;
-        if address.address.is_ipv6() { Err(ValueError::NoIpv6(text.to_owned())) } else { Ok(Self(address)) }
+        // A prefix is asked for: without one the stack would have no neighbours, which nobody means.
+        let wrong = || ValueError::Cidr(text.to_owned());
+        let address: InterfaceAddress = text.parse().ok().filter(|_| text.contains('/')).ok_or_else(wrong)?;
+        match address.address {
+            IpAddr::V6(_) => Err(ValueError::NoIpv6(text.to_owned())),
+            IpAddr::V4(own) if own.is_unspecified() || own.is_multicast() || own.is_broadcast() => {
+                Err(ValueError::NoHost(text.to_owned()))
+            }
+            IpAddr::V4(_) => Ok(Self(address)),
+        }
     }
 }
 
@@ -131,7 +142,12 @@ mod tests {
     #[test]
     fn an_address_is_ipv4_with_a_prefix() {
         assert_eq!("10.0.0.2/24".parse(), Ok(Cidr("10.0.0.2/24".parse().unwrap())));
-        assert!(matches!(Cidr::from_str("10.0.0.2"), Err(ValueError::Address(_))));
+        for wrong in ["10.0.0.2", "10.0.0.2/", "10.0.0/24", "/24", "10.0.0.2/33", "10.0.0.2/24/1"] {
+            assert_eq!(Cidr::from_str(wrong), Err(ValueError::Cidr(wrong.into())));
+        }
+        for wrong in ["0.0.0.0/0", "224.0.0.1/4", "255.255.255.255/32"] {
+            assert_eq!(Cidr::from_str(wrong), Err(ValueError::NoHost(wrong.into())));
+        }
         assert!(matches!(Cidr::from_str("fe80::1/64"), Err(ValueError::NoIpv6(_))));
     }
 

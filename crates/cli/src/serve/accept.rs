@@ -31,6 +31,8 @@ pub(super) struct Service {
     /// Connections at a time. At the cap none is accepted: the next ones wait in the stack, which has caps of
     /// its own.
     pub(super) max_connections: usize,
+    /// Whether a connection ends by itself when the server is asked to; others are cut off.
+    pub(super) finishes: bool,
 }
 
 impl Service {
@@ -63,6 +65,9 @@ impl Service {
             }
         }
         drop(listener);
+        if !self.finishes {
+            connections.abort_all();
+        }
         while connections.join_next().await.is_some() {}
         Ok(())
     }

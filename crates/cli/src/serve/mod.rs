@@ -76,9 +76,10 @@ fn start(
         move || serde_json::to_vec(&net.stats()).unwrap_or_default()
     };
     let site = Rc::new(Site::new(counters, files));
-    let http = Service { name: "HTTP", max_connections: settings.max_connections.into() };
-    let discard = Service { name: "discard", max_connections: MEASURING_CONNECTIONS };
-    let chargen = Service { name: "chargen", max_connections: MEASURING_CONNECTIONS };
+    let max_connections = settings.max_connections.into();
+    let http = Service { name: "HTTP", max_connections, finishes: true };
+    let measuring = |name| Service { name, max_connections: MEASURING_CONNECTIONS, finishes: false };
+    let (discard, chargen) = (measuring("discard"), measuring("chargen"));
     let on_http = listen(net, http, settings.port)?;
     let on_discard = settings.discard.map(|port| listen(net, discard, port)).transpose()?;
     let on_chargen = settings.chargen.map(|port| listen(net, chargen, port)).transpose()?;
@@ -118,5 +119,5 @@ async fn answer(stream: TcpStream, site: Rc<Site>, stop: Stop) {
 }
 
 fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
-    ended.unwrap_or_else(|error| Err(Failure::Output(error.into())))
+    ended.unwrap_or_else(|error| Err(Failure::Task(error)))
 }

@@ -30,7 +30,7 @@ pub(super) fn ready(output: Output, net: &Net, settings: &ServeSettings) -> io::
     let json = json!({
         "listening": listening,
         "device": device.to_string(),
-        "addresses": addresses,
+        "addresses": names,
         "discard": discard,
         "chargen": chargen,
     });

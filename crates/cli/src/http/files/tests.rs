@@ -152,11 +152,25 @@ fn what_the_client_has_is_not_sent_again() {
 #[test]
 fn a_long_file_is_left_to_be_read_as_it_is_sent() {
     let place = place();
-    fs::write(place.root.join("long"), vec![7; CHUNK as usize + 1]).unwrap();
+    fs::write(place.root.join("long"), vec![7; MAX_AT_ONCE as usize + 1]).unwrap();
     let found = place.find("/long").unwrap();
     assert!(matches!(found.content, Content::Bytes { source: Source::Open(_), .. }));
     let found = place.asked("/long", &[(header::RANGE, "bytes=5-6")]);
     assert!(matches!(found.content, Content::Bytes { first: 5, len: 2, source: Source::Read(_), .. }));
+}
+
+#[test]
+fn a_file_that_was_just_read_needs_no_waiting() {
+    let place = place();
+    place.find("/ten.txt").unwrap();
+    let wish = Wish::default();
+    // What the caches hold is the kernel's choice, but an answer from them is the same answer.
+    if let Some(found) = place.files.find_cached("/ten.txt", &wish) {
+        assert_eq!(text(&found.unwrap()).0, "0123456789");
+    }
+    if let Some(found) = place.files.find_cached("/../secret", &wish) {
+        assert!(matches!(found, Err(NotServed::NotFound)));
+    }
 }
 
 #[test]
