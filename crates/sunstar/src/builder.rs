@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sunstar_device::wire::WireEnd;
-use sunstar_stack::ShardConfig;
+use sunstar_stack::{InterfaceAddress, ShardConfig};
 
-use crate::address::InterfaceAddress;
 use crate::error::RunError;
 use crate::launch;
 use crate::net::Net;

@@ -16,6 +16,12 @@ pub enum RunError {
     /// The stack has no address.
     #[error("the stack has no address; give it one with `.address(\"10.0.0.2/24\".parse()?)`")]
     NoAddress,
+    /// An address that a host cannot have.
+    #[error("{address} is not an address that a host can have; give the stack one like 10.0.0.2/24")]
+    NotUnicast {
+        /// The address given.
+        address: IpAddr,
+    },
     /// No address is left for the gateway host.
     #[error(
         "no other address is free in {network} for the gateway host; use a shorter prefix, such as 10.0.0.2/24"

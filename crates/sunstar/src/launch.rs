@@ -1,23 +1,26 @@
 //! From a description to a running stack, and back to nothing: opening the device, giving the shard to an
 //! executor, and shutting both down in order.
 
+use std::fs::File;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sunstar_device::wire::{self, WireConfig};
+use sunstar_device::{Pcap, PcapConfig, PcapError};
 use sunstar_packet::{Capabilities, Memory, Pool, PoolConfig, QueuePair};
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
-use sunstar_stack::{Alone, InterfaceId, Route, Shard, ShardConfig, ShardSetup};
+use sunstar_stack::{Alone, InterfaceAddress, InterfaceId, Route, Shard, ShardConfig, ShardSetup};
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::time::Instant;
 
-use crate::address::InterfaceAddress;
 use crate::affinity::Cores;
 use crate::builder::{Builder, Device, Publish, Tap};
 use crate::clock::Clock;
-use crate::engine::{Driver, Engine, Wakeup};
+use crate::engine::{CaptureFailure, Driver, Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
 use crate::net::Net;
@@ -87,6 +90,12 @@ fn check(builder: &Builder) -> Result<(), RunError> {
     if builder.addresses.is_empty() && !embedded {
         return Err(RunError::NoAddress);
     }
+    let is_no_host = |address: IpAddr| {
+        address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+    };
+    if let Some(own) = builder.addresses.iter().find(|own| is_no_host(own.address)) {
+        return Err(RunError::NotUnicast { address: own.address });
+    }
     let Some(gateway) = builder.gateway else { return Ok(()) };
     if builder.addresses.iter().any(|own| own.address == gateway) {
         return Err(RunError::GatewayIsOurs { gateway });
@@ -115,9 +124,21 @@ fn gateway_addresses(
 ) -> Result<Vec<InterfaceAddress>, RunError> {
     let address_in = |own: &InterfaceAddress| match gateway.filter(|gateway| own.contains(*gateway)) {
         Some(address) => Ok(InterfaceAddress { address, ..*own }),
-        None => own.another().ok_or_else(|| RunError::NoRoomForGateway { network: own.to_string() }),
+        None => neighbor_of(own).ok_or_else(|| RunError::NoRoomForGateway { network: own.to_string() }),
     };
     ours.iter().map(address_in).collect()
+}
+
+/// Another host's address in the same network: the first that is free. `None` when the network has no other,
+/// and for IPv6.
+fn neighbor_of(own: &InterfaceAddress) -> Option<InterfaceAddress> {
+    let IpAddr::V4(address) = own.address else { return None };
+    let hosts = u32::MAX.checked_shr(own.prefix.into())?;
+    let network = address.to_bits() & !hosts;
+    // RFC 3021: a network of two addresses has no broadcast address, and no address of its own.
+    let mut range = if hosts == 1 { 0..=1 } else { 1..=hosts.saturating_sub(1) };
+    let found = range.find(|host| network | host != address.to_bits())?;
+    Some(InterfaceAddress { address: Ipv4Addr::from_bits(network | found).into(), prefix: own.prefix })
 }
 
 /// The device's type is known from here on.
@@ -144,6 +165,10 @@ where
         config: builder.config,
     };
     let engine = host(&common, device.capabilities(), &addresses, builder.gateway, 0)?;
+    let device = match builder.pcap {
+        Some(path) => capture(device, path, &engine)?,
+        None => Pcap::off(device),
+    };
     let deadline = builder.shutdown_deadline;
     let first = addresses.first().ok_or(RunError::NoAddress)?.address;
     let (neighbor, ended) = match gateway_host {
@@ -184,6 +209,23 @@ where
         0 => Ok(output),
         buffers => Err(RunError::BuffersHeld { buffers }),
     }
+}
+
+/// Begins to write a device's traffic to a file.
+fn capture<D: QueuePair>(device: D, path: PathBuf, engine: &Engine) -> Result<Pcap<D>, RunError> {
+    let failure = CaptureFailure::default();
+    engine.on_capture(Arc::clone(&failure));
+    let on_failure = move |error: PcapError| {
+        // There is one failure: it ends the capture.
+        let _ = failure.set(error.to_string());
+    };
+    let config = PcapConfig { interface: "sunstar".to_owned(), snap_length: None };
+    File::create(&path)
+        .and_then(|file| {
+            let capture = Pcap::new(device, config, file, Clock::unix_nanoseconds, on_failure);
+            capture.map_err(|error| error.source)
+        })
+        .map_err(|source| RunError::Pcap { path, source })
 }
 
 fn executor(cores: Cores) -> Result<LocalRuntime, RunError> {
@@ -228,7 +270,7 @@ fn host(
         now: common.clock.now(),
     });
     for address in addresses {
-        shard.add_address(InterfaceId::DEVICE, (*address).into());
+        shard.add_address(InterfaceId::DEVICE, *address);
     }
     if let Some(gateway) = gateway {
         let network = if gateway.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
@@ -280,4 +322,25 @@ fn buffers_held(engines: &[Rc<Engine>]) -> usize {
     }
     let out: usize = engines.iter().map(|engine| engine.pool().buffers_out()).sum();
     out.saturating_sub(lent().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_host_of_a_network_is_the_first_that_is_free() {
+        for (own, other) in [
+            ("10.0.0.2/24", Some("10.0.0.1/24")),
+            ("10.0.0.1/24", Some("10.0.0.2/24")),
+            ("10.1.2.3/8", Some("10.0.0.1/8")),
+            ("192.0.2.4/31", Some("192.0.2.5/31")),
+            ("192.0.2.5/30", Some("192.0.2.6/30")),
+            ("192.0.2.4/32", None),
+            ("2001:db8::1/64", None),
+        ] {
+            let found = neighbor_of(&own.parse().unwrap());
+            assert_eq!(found.map(|it| it.to_string()).as_deref(), other, "{own}");
+        }
+    }
 }

@@ -57,7 +57,7 @@ mod stats;
 mod tcp;
 mod udp;
 
-pub use address::{InterfaceAddress, InterfaceAddressError, ToSocketAddress};
+pub use address::ToSocketAddress;
 pub use builder::{Builder, Device, Embedded, Publish, Tap};
 pub use echo::EchoSocket;
 pub use error::RunError;
@@ -67,8 +67,8 @@ pub use sunstar_device::wire;
 pub use sunstar_packet::{Buffer, Fragment, Packet};
 pub use sunstar_stack::time;
 pub use sunstar_stack::{
-    ConnectOptions, Counters, EchoReply, Keepalive, ListenOptions, ShardConfig, State, TcpInfo, UdpReceived,
-    UdpTransmit,
+    ConnectOptions, Counters, EchoReply, InterfaceAddress, InterfaceAddressError, Keepalive, ListenOptions,
+    ShardConfig, State, TcpInfo, UdpReceived, UdpTransmit,
 };
 pub use sunstar_wire::Ecn;
 pub use tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpStream, WriteHalf};

@@ -5,10 +5,10 @@ use std::io;
 use std::rc::Rc;
 
 use sunstar_stack::time::Instant;
-use sunstar_stack::{ConnectOptions, InterfaceId, ListenOptions};
+use sunstar_stack::{ConnectOptions, InterfaceAddress, InterfaceId, ListenOptions};
 use tokio::task::JoinHandle;
 
-use crate::address::{InterfaceAddress, ToSocketAddress};
+use crate::address::ToSocketAddress;
 use crate::builder::Publish;
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
@@ -100,7 +100,7 @@ impl Net {
     pub fn addresses(&self) -> Vec<InterfaceAddress> {
         let addresses = self.engine.read(|shard| {
             let device = shard.interfaces().filter(|interface| interface.id == InterfaceId::DEVICE);
-            device.flat_map(|device| device.addresses()).map(InterfaceAddress::from).collect()
+            device.flat_map(|device| device.addresses()).copied().collect()
         });
         addresses.unwrap_or_default()
     }

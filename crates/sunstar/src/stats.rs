@@ -63,6 +63,8 @@ pub struct DeviceStats {
     pub up: bool,
     /// Why it failed for good, if it did.
     pub failure: Option<String>,
+    /// Why its capture ended early, if it did; traffic goes on without.
+    pub capture_failure: Option<String>,
     /// Frames received.
     pub received: u64,
     /// Bytes of those.
@@ -139,6 +141,7 @@ impl DeviceStats {
         Self {
             up: device.any(|device| device.up),
             failure: state.failure.map(|error| error.reason),
+            capture_failure: state.capture_failure.get().cloned(),
             received,
             received_bytes,
             sent,

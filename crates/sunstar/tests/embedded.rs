@@ -103,12 +103,14 @@ fn a_reset_goes_through_both_ways() {
         assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionReset);
         let address = net.published()[0].host;
         let program = async {
-            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 1);
             stream.set_zero_linger().unwrap();
             drop(stream);
         };
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"!").await.unwrap();
             stream.read(&mut [0; 1]).await.unwrap_err().kind()
         };
         let ((), kind) = tokio::join!(program, server);

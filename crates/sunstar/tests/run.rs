@@ -35,6 +35,9 @@ fn what_cannot_be_is_found_before_anything_is_opened() {
     assert!(matches!(refused(outside), RunError::GatewayOutside { .. }));
     let own = address("10.0.0.2/24").gateway([10, 0, 0, 2].into());
     assert!(matches!(refused(own), RunError::GatewayIsOurs { .. }));
+    for no_host in ["0.0.0.0/0", "224.0.0.1/4", "255.255.255.255/32"] {
+        assert!(matches!(refused(address(no_host)), RunError::NotUnicast { .. }), "{no_host}");
+    }
     assert!(matches!(refused(Builder::new().mtu(100)), RunError::Mtu { mtu: 100 }));
 }
 
@@ -42,6 +45,22 @@ fn what_cannot_be_is_found_before_anything_is_opened() {
 fn a_capture_that_cannot_be_written_names_its_file() {
     let message = refused(Builder::new().pcap("/nowhere/at/all.pcapng")).to_string();
     assert!(message.contains("/nowhere/at/all.pcapng"), "{message}");
+}
+
+#[test]
+fn a_capture_holds_what_went_through_the_device() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("capture.pcapng");
+    let sent = common::run(Builder::new().pcap(&path), |net| async move {
+        let echo = net.echo().unwrap();
+        echo.send([10, 0, 0, 1].into(), 1, 64, b"captured, both ways").await.unwrap();
+        echo.recv().await.unwrap();
+        assert!(net.stats().shards[0].device.capture_failure.is_none());
+    });
+    sent.unwrap();
+    let file = std::fs::read(path).unwrap();
+    let said = b"captured, both ways";
+    assert_eq!(file.windows(said.len()).filter(|window| window == said).count(), 2);
 }
 
 #[test]
@@ -146,10 +165,11 @@ fn a_socket_that_outlives_the_stack_says_so() {
 #[test]
 fn buffers_that_outlive_the_stack_are_reported() {
     let kept = std::cell::RefCell::new(None);
-    let error = try_alone(|net| async {
+    let keep = &kept;
+    let error = try_alone(|net| async move {
         let socket = net.udp_bind("127.0.0.1:9").unwrap();
         socket.send_to(b"kept", "127.0.0.1:9").await.unwrap();
-        *kept.borrow_mut() = Some(socket.recv_message().await.unwrap());
+        *keep.borrow_mut() = Some(socket.recv_message().await.unwrap());
     })
     .unwrap_err();
     assert!(matches!(error, RunError::BuffersHeld { buffers: 1 }), "{error}");

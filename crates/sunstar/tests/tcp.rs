@@ -94,6 +94,7 @@ fn dropping_a_stream_with_unread_data_resets_the_connection() {
         let (client, mut server) = pair(&net).await;
         server.write_all(b"never read").await.unwrap();
         client.readable().await.unwrap();
+        assert_eq!(client.peek(&mut [0; 5]).await.unwrap(), 5);
         drop(client);
         let error = server.read(&mut [0; 10]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -275,8 +276,6 @@ fn dropping_the_owned_write_half_ends_the_stream_and_forgetting_it_does_not() {
         let (client, server) = pair(&net).await;
         let (_reader, writer) = client.into_split();
         writer.forget();
-        let waiting = tokio::time::timeout(Duration::from_millis(20), server.readable());
-        assert!(waiting.await.is_ok(), "nothing was tried yet");
         assert_eq!(server.try_read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         let waiting = tokio::time::timeout(Duration::from_millis(20), server.readable());
         assert!(waiting.await.is_err(), "the stream goes on");

@@ -25,6 +25,9 @@ use super::Engine;
 /// allowed.
 const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
+/// How often a device that takes nothing is looked at: its carrier may return without a notification.
+const CARRIER_LOOK: Duration = Duration::from_millis(100);
+
 /// What brings a sleeping driver's device to its notice.
 #[derive(Debug)]
 pub(crate) enum Wakeup {
@@ -33,8 +36,8 @@ pub(crate) enum Wakeup {
         /// How long an idle shard goes on turning; zero where that would keep others from running.
         spin: Duration,
     },
-    /// Only this engine, of the same thread, is on the device's other end: the two drivers wake each other, and no
-    /// system call is needed.
+    /// Only this engine, of the same thread, is on the device's other end: the two drivers wake each other, and
+    /// nobody has to be asked by a system call whether there is something.
     Partner(Weak<Engine>),
 }
 
@@ -142,12 +145,11 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
                 Err(_) => Poll::Pending,
             };
         }
-        if let (Port::Open(device), Wakeup::Descriptor { .. }) = (&mut self.port, &self.wakeup)
-            && device.arm(wants_room)
-        {
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        let found = match &mut self.port {
+            Port::Open(device) => device.arm(wants_room),
+            Port::Failed(_) => false,
+        };
+        if found { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Sees that the task is woken at a deadline, or says that it has passed.
@@ -180,10 +182,11 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Loans come home without a word: with all buffers out and something to send, look again soon.
+        // Loans come home without a word, and so does a carrier: with something to send, look again soon.
         let starved = next.wants_room && self.engine.pool().free(SizeClass::Small) == 0;
-        let soon = starved.then(|| self.engine.now() + TIMER_GRAIN);
-        let deadline = [next.deadline, soon].into_iter().flatten().min();
+        let pause = if starved { TIMER_GRAIN } else { CARRIER_LOOK };
+        let again = next.wants_room.then(|| self.engine.now() + pause);
+        let deadline = [next.deadline, again].into_iter().flatten().min();
         if self.listen(context, next.wants_room && !starved).is_ready()
             || self.set_timer(context, deadline).is_ready()
         {

@@ -9,6 +9,7 @@ mod socket;
 mod waiters;
 
 use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair};
@@ -22,6 +23,9 @@ pub(crate) use socket::Socket;
 pub(crate) use waiters::Direction;
 use waiters::WaiterTable;
 
+/// What ended a capture early. The capture writes it, from wherever the device is.
+pub(crate) type CaptureFailure = Arc<OnceLock<String>>;
+
 /// What is known of the device under a shard.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeviceState {
@@ -29,6 +33,8 @@ pub(crate) struct DeviceState {
     pub(crate) counters: DeviceCounters,
     /// Why it failed, if it did.
     pub(crate) failure: Option<DeviceError>,
+    /// Why its capture ended early, if it did.
+    pub(crate) capture_failure: CaptureFailure,
 }
 
 /// One shard with what its thread shares about it.
@@ -88,6 +94,10 @@ impl Engine {
     ) -> Result<T, SocketError> {
         let mut borrowed = self.shard.try_borrow_mut().map_err(|_| REENTERED)?;
         let shard = borrowed.as_mut().ok_or(SocketError::Closed)?;
+        if self.bell.is_asleep() {
+            // The last turn may be long ago, and deadlines are counted from its time.
+            shard.set_now(self.clock.now());
+        }
         let result = call(shard);
         let wants_turn =
             self.bell.is_asleep() && (shard.has_work() || self.bell.sleeps_beyond(shard.next_deadline()));
@@ -150,6 +160,11 @@ impl Engine {
         let moved = (counters.received, counters.sent) != (state.counters.received, state.counters.sent);
         state.counters = counters;
         moved
+    }
+
+    /// Takes note of where a capture will say why it ended early.
+    pub(crate) fn on_capture(&self, failure: CaptureFailure) {
+        self.device.borrow_mut().capture_failure = failure;
     }
 
     /// Takes note that the device has failed.

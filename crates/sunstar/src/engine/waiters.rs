@@ -35,20 +35,25 @@ pub(crate) struct WaitId(u64);
 /// Those who wait for one direction.
 #[derive(Debug, Default)]
 struct Side {
-    /// Whether the last call in this direction said that it would block, and no edge has come since.
+    /// Whether a call in this direction would block, as far as is known.
     blocked: bool,
     poller: Option<Waker>,
     futures: Vec<(WaitId, Waker)>,
 }
 
 /// Those who wait for one socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Waiters {
     read: Side,
     write: Side,
 }
 
 impl Waiters {
+    /// Nobody waits for a new socket. It may be written to, and nothing has come yet.
+    fn new() -> Self {
+        Self { read: Side { blocked: true, ..Side::default() }, write: Side::default() }
+    }
+
     fn side(&mut self, direction: Direction) -> &mut Side {
         match direction {
             Direction::Read => &mut self.read,
@@ -91,10 +96,10 @@ impl WaiterTable {
     /// A socket has an owner now.
     pub(crate) fn open(&mut self, handle: SocketHandle) {
         match handle {
-            SocketHandle::Stream(key) => drop(self.streams.insert(key, Waiters::default())),
-            SocketHandle::Listener(key) => drop(self.listeners.insert(key, Waiters::default())),
-            SocketHandle::Udp(key) => drop(self.udp.insert(key, Waiters::default())),
-            SocketHandle::Echo(key) => drop(self.echo.insert(key, Waiters::default())),
+            SocketHandle::Stream(key) => drop(self.streams.insert(key, Waiters::new())),
+            SocketHandle::Listener(key) => drop(self.listeners.insert(key, Waiters::new())),
+            SocketHandle::Udp(key) => drop(self.udp.insert(key, Waiters::new())),
+            SocketHandle::Echo(key) => drop(self.echo.insert(key, Waiters::new())),
         }
     }
 
@@ -125,7 +130,7 @@ impl WaiterTable {
         }
     }
 
-    /// Whether the last call in this direction said that it would block, and no edge has come since.
+    /// Whether a call in this direction would block: the last one did, or there was none, and no edge has come since.
     pub(crate) fn is_blocked(&mut self, handle: SocketHandle, direction: Direction) -> bool {
         self.get_mut(handle).is_some_and(|waiters| waiters.side(direction).blocked)
     }
