@@ -1,11 +1,10 @@
-//! A range of a slot: counted and clonable at home ([`Buffer`]), unique and `Send` abroad ([`LoanedBuffer`]).
+//! A range of a slot on its own shard: counted and clonable.
 
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use arrayvec::ArrayVec;
-
 use crate::home::{self, Home, Slot};
+use crate::loaned::LoanedBuffer;
 
 /// A range of bytes in a slot of this thread's pool, with one count of the slot.
 ///
@@ -21,7 +20,8 @@ impl Buffer {
         Self { slot, start, end: start }
     }
 
-    pub(crate) fn from_ring(slot: NonNull<Slot>, start: u32, end: u32) -> Self {
+    /// Takes over a count of the slot from a device's ring, or from a loan.
+    pub(crate) fn from_parts(slot: NonNull<Slot>, start: u32, end: u32) -> Self {
         Self { slot, start, end }
     }
 
@@ -69,7 +69,7 @@ impl Buffer {
         }
         self.slot().bytes.write();
         // SAFETY: the range lies in the slot, and no one else refers to the slot.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.at(self.start), self.len()) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.at(self.start).as_ptr(), self.len()) })
     }
 
     /// Grows the range by `len` bytes at its front, and gives those; `None` without that headroom, or
@@ -81,7 +81,7 @@ impl Buffer {
         self.slot().bytes.write();
         self.start -= len as u32;
         // SAFETY: within the slot, as checked, and no one else refers to the slot.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.at(self.start), len) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.at(self.start).as_ptr(), len) })
     }
 
     /// Grows the range by `len` bytes at its end, and gives those; `None` without that tailroom, or
@@ -94,7 +94,7 @@ impl Buffer {
         let at = self.at(self.end);
         self.end += len as u32;
         // SAFETY: within the slot, as checked, and no one else refers to the slot.
-        Some(unsafe { std::slice::from_raw_parts_mut(at, len) })
+        Some(unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), len) })
     }
 
     /// Forgets the first `len` bytes (all of them, if there are fewer).
@@ -123,13 +123,13 @@ impl Buffer {
     pub(crate) unsafe fn append_shared(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.tailroom());
         // SAFETY: within the slot, and by contract beyond what anyone else can see.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(self.end), bytes.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(self.end).as_ptr(), bytes.len()) };
         self.end += bytes.len() as u32;
     }
 
-    fn at(&self, offset: u32) -> *mut u8 {
+    fn at(&self, offset: u32) -> NonNull<u8> {
         // SAFETY: every offset kept in a buffer is at most the slot's capacity.
-        unsafe { self.slot().data.as_ptr().add(offset as usize) }
+        unsafe { self.slot().data.add(offset as usize) }
     }
 
     /// Turns the count this buffer holds into a loan's. The caller has checked that one may go.
@@ -138,7 +138,9 @@ impl Buffer {
         let home = unsafe { self.slot().home.as_ref() };
         home.cells.write();
         home.lent.set(home.lent.get() + 1);
-        let loaned = LoanedBuffer { slot: self.slot, start: self.start, end: self.end };
+        let slot = self.slot();
+        let first = self.at(self.start);
+        let loaned = LoanedBuffer::new(slot.home, slot.index, slot.capacity, first, self.end - self.start);
         std::mem::forget(self);
         loaned
     }
@@ -151,7 +153,7 @@ impl Deref for Buffer {
         self.slot().bytes.read();
         // SAFETY: the range lies in the slot, was written before, and writers need to be alone or keep
         // behind it.
-        unsafe { std::slice::from_raw_parts(self.at(self.start), (self.end - self.start) as usize) }
+        unsafe { std::slice::from_raw_parts(self.at(self.start).as_ptr(), (self.end - self.start) as usize) }
     }
 }
 
@@ -180,128 +182,5 @@ impl Drop for Buffer {
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Buffer(slot {}, {}..{})", self.slot().index, self.start, self.end)
-    }
-}
-
-/// A range of bytes in another shard's slot. Dropping it sends the slot's number home.
-pub struct LoanedBuffer {
-    slot: NonNull<Slot>,
-    start: u32,
-    end: u32,
-}
-
-// SAFETY: a loan reads the slot's immutable fields and its bytes, which nobody writes while the slot
-// is shared, and pushes into the return ring, which any thread may. It never touches a cell.
-unsafe impl Send for LoanedBuffer {}
-// SAFETY: as above; shared references only read.
-unsafe impl Sync for LoanedBuffer {}
-
-impl LoanedBuffer {
-    fn slot(&self) -> &Slot {
-        // SAFETY: the home frees nothing while a loan is out.
-        unsafe { self.slot.as_ref() }
-    }
-
-    /// Bytes that this loan holds out of use: its whole slot.
-    pub fn true_size(&self) -> usize {
-        self.slot().capacity as usize
-    }
-
-    /// Forgets the first `len` bytes (all of them, if there are fewer).
-    pub fn trim_front(&mut self, len: usize) {
-        self.start += len.min((self.end - self.start) as usize) as u32;
-    }
-
-    /// Keeps at most the first `len` bytes.
-    pub fn truncate(&mut self, len: usize) {
-        self.end = self.start + len.min((self.end - self.start) as usize) as u32;
-    }
-
-    pub(crate) fn home(&self) -> NonNull<Home> {
-        self.slot().home
-    }
-
-    /// The buffer itself: the loan is home again, without the ring.
-    ///
-    /// # Safety
-    /// This is the thread of the loan's home.
-    pub(crate) unsafe fn reclaim(self) -> Buffer {
-        // SAFETY: the loan keeps the home alive.
-        let home = unsafe { self.slot().home.as_ref() };
-        home.cells.write();
-        home.lent.set(home.lent.get() - 1);
-        let buffer = Buffer { slot: self.slot, start: self.start, end: self.end };
-        std::mem::forget(self);
-        buffer
-    }
-
-    /// Sends many loans home at once: one trip for each run of the same home.
-    pub fn send_home(loans: impl IntoIterator<Item = LoanedBuffer>) {
-        let mut trip = Trip::default();
-        for loan in loans {
-            trip.add(loan);
-        }
-    }
-}
-
-/// Loans on their way to one home. They leave when another home's loan is added, when there is no room, and at
-/// the end.
-#[derive(Default)]
-pub(crate) struct Trip {
-    home: Option<NonNull<Home>>,
-    slots: ArrayVec<u32, 64>,
-}
-
-impl Trip {
-    pub(crate) fn add(&mut self, loan: LoanedBuffer) {
-        let (home, index) = (loan.home(), loan.slot().index);
-        if self.home != Some(home) || self.slots.is_full() {
-            self.leave();
-            self.home = Some(home);
-        }
-        self.slots.push(index);
-        std::mem::forget(loan);
-    }
-
-    fn leave(&mut self) {
-        if let Some(home) = self.home.take().filter(|_| !self.slots.is_empty()) {
-            // SAFETY: the slots are those of forgotten loans of this home, and are cleared.
-            unsafe { Home::send(home, &self.slots) };
-            self.slots.clear();
-        }
-    }
-}
-
-impl Drop for Trip {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-impl Deref for LoanedBuffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.slot().bytes.read();
-        // SAFETY: the range lies in the slot, and nobody writes to a slot that is lent, but behind
-        // every range that was lent.
-        unsafe {
-            let start = self.slot().data.as_ptr().add(self.start as usize);
-            std::slice::from_raw_parts(start, (self.end - self.start) as usize)
-        }
-    }
-}
-
-impl Drop for LoanedBuffer {
-    fn drop(&mut self) {
-        let (home, index) = (self.home(), self.slot().index);
-        // SAFETY: this loan is the slot's, and nothing is touched after it.
-        unsafe { Home::send(home, &[index]) };
-    }
-}
-
-impl std::fmt::Debug for LoanedBuffer {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "LoanedBuffer(slot {}, {}..{})", self.slot().index, self.start, self.end)
     }
 }

@@ -27,6 +27,7 @@
 
 mod buffer;
 mod home;
+mod loaned;
 mod memory;
 mod notes;
 mod packet;
@@ -38,7 +39,8 @@ mod shared_frame;
 mod staging;
 mod sync;
 
-pub use buffer::{Buffer, LoanedBuffer};
+pub use buffer::Buffer;
+pub use loaned::LoanedBuffer;
 pub use memory::{Memory, Reclaimed};
 pub use notes::{ChecksumNote, Departure, Notes, Segmentation, SegmentationKind};
 pub use packet::{Fragment, Loan, MAX_FRAGMENTS, Packet, TooManyFragments};

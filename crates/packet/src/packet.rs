@@ -3,7 +3,8 @@
 use arrayvec::ArrayVec;
 use bytes::Bytes;
 
-use crate::buffer::{Buffer, LoanedBuffer, Trip};
+use crate::buffer::Buffer;
+use crate::loaned::{LoanedBuffer, Trip};
 use crate::notes::Notes;
 use crate::pool::Pool;
 
@@ -250,6 +251,7 @@ impl Packet {
     /// Makes a loan of the packet, so that it can leave the shard. It comes back as the error when
     /// the pool's loans are all out, and when a piece is a buffer of another pool on this thread.
     #[expect(clippy::result_large_err, reason = "the packet itself comes back, by value as everywhere")]
+    #[inline]
     pub fn lend(mut self, pool: &Pool) -> Result<Loan, Packet> {
         let mut buffers = 0;
         for fragment in &self.fragments {
@@ -298,6 +300,7 @@ unsafe impl Sync for Loan {}
 impl Loan {
     /// The packet on the shard it was lent to. Buffers that came from `pool` are at home again and
     /// are ordinary buffers from here on.
+    #[inline]
     pub fn adopt(mut self, pool: &Pool) -> Packet {
         self.fragments.iter_mut().for_each(|fragment| fragment.adopt(pool));
         Packet { fragments: self.fragments, notes: self.notes }

@@ -300,7 +300,7 @@ impl Pool {
             return None;
         }
         slot.in_ring.set(false);
-        Some(Buffer::from_ring(NonNull::from(slot), start as u32, end as u32))
+        Some(Buffer::from_parts(NonNull::from(slot), start as u32, end as u32))
     }
 
     /// Frees every slot that a device's ring still has; how many. For a device that is closed for good.
