@@ -281,7 +281,7 @@ fn what_was_copied_out_of_a_peers_memory_does_not_change_while_the_peer_scribble
                 }
             }
         });
-        for _ in 0..5_000 {
+        for _ in 0..1_000 {
             let copy = pool.copy_of_shared(&frame).unwrap();
             let first = copy.to_vec();
             std::thread::yield_now();
