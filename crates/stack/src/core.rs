@@ -65,8 +65,12 @@ impl Core {
     /// A copy of what an application wrote. `None` when only the eighth of the pool is left that is kept for headers
     /// and reception: writers alone must never use it up, or nothing of theirs could be built.
     pub(crate) fn copy_written(&self, bytes: &[u8]) -> Option<Buffer> {
-        let scarce = self.pool.free(SizeClass::Small) <= self.pool.total(SizeClass::Small) / 8;
-        if scarce { None } else { self.pool.copy_of(bytes) }
+        if self.is_scarce() { None } else { self.pool.copy_of(bytes) }
+    }
+
+    /// Whether only the eighth of the small buffers is left that writers may not use.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.pool.free(SizeClass::Small) <= self.pool.total(SizeClass::Small) / 8
     }
 
     /// The station a neighbour is at, if known; if not, it is being asked for.

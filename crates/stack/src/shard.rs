@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::socket::{Ready, ReadyQueue, SocketHandle};
 use crate::steering::{ShardId, Steering};
 use crate::tcp::Tcp;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::timer::TimerWheel;
 use crate::udp::Udp;
 
@@ -33,6 +33,8 @@ const PULL_BUDGET: usize = 64;
 const RECEIVE_BUDGET: usize = 32;
 /// Timers fired in one turn at most.
 const TIMER_BUDGET: usize = 256;
+/// How long a shard sleeps at most while a sender waits for buffers.
+const LOOK_FOR_BUFFERS: Duration = Duration::from_millis(1);
 
 /// When a shard wants its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,10 +135,12 @@ impl Shard {
         let due = self.core.timers.next_deadline().is_some_and(|deadline| deadline <= self.core.now);
         let device = self.core.want.any(InterfaceId::DEVICE) && !wants_room;
         let loopback = self.core.want.any(InterfaceId::LOOPBACK) || !self.loopback.is_empty();
+        // Buffers come home without a word: whoever waits for them has the shard look again soon.
+        let look = (!self.core.starved.is_empty()).then(|| self.core.now + LOOK_FOR_BUFFERS);
         Ok(Next {
             busy: more_received || device || loopback || due,
             wants_room,
-            deadline: self.core.timers.next_deadline(),
+            deadline: self.core.timers.next_deadline().into_iter().chain(look).min(),
         })
     }
 
@@ -278,12 +282,9 @@ impl Shard {
         }
     }
 
-    /// Tells senders that found the pool empty, once more than the eighth of it is free that writers may not use.
+    /// Tells senders that found the pool empty, as soon as there is a buffer for one of them.
     fn feed_starved(&mut self) {
-        let pool = &self.core.pool;
-        if self.core.starved.is_empty()
-            || pool.free(SizeClass::Small) <= pool.total(SizeClass::Small) / 8 + RECEIVE_BUDGET
-        {
+        if self.core.starved.is_empty() || self.core.is_scarce() {
             return;
         }
         for handle in std::mem::take(&mut self.core.starved) {
@@ -306,7 +307,10 @@ impl Shard {
                 Provider::Tcp => self.tcp.next(&mut self.core, interface),
             };
             let Some(addressed) = addressed else {
-                self.core.want.clear(interface, provider);
+                // Who found no buffer still has something to say.
+                if self.core.pool.free(SizeClass::Small) > 0 {
+                    self.core.want.clear(interface, provider);
+                }
                 continue;
             };
             self.round_robin[at].charge(provider, addressed.packet.len());

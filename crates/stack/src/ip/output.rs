@@ -57,8 +57,9 @@ impl Core {
         let header = Ipv4Header {
             dscp: 0,
             ecn: output.ecn,
-            // RFC 6864 section 4.1: an atomic datagram's identification means nothing.
-            identification: self.random.next_u32() as u16,
+            // RFC 6864 section 4.1: an atomic datagram's identification means nothing; and constant it tells nothing,
+            // neither of other flows nor of our random numbers.
+            identification: 0,
             dont_fragment: true,
             more_fragments: false,
             fragment_offset: 0,

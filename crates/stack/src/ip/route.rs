@@ -69,6 +69,10 @@ impl Routes {
             let source = source.unwrap_or(destination);
             return Some(Path { interface: InterfaceId::LOOPBACK, next_hop: destination, source, mtu });
         }
+        // RFC 1122 section 3.2.1.3 (g): a loopback address never leaves the host.
+        if source.is_some_and(|source| source.is_loopback()) {
+            return None;
+        }
         let on_link = interfaces.iter().flat_map(|interface| {
             let holds = move |own: &&super::InterfaceAddress| own.contains(destination);
             interface.addresses().iter().filter(holds).map(move |own| (own.prefix, interface, own.address))

@@ -70,7 +70,7 @@ impl Core {
                 }
             }
             None => {
-                if self.neighbors.insert(neighbor, stale, &self.config.neighbor).is_none() {
+                if self.neighbors.insert(neighbor, stale, self.now, &self.config.neighbor).is_none() {
                     self.counters.drops.neighbor_cache_full += 1;
                 }
             }
@@ -95,8 +95,13 @@ impl Core {
         if let Some((destination, packet)) = self.neighbors.released[at].pop_front() {
             return Some(Addressed { packet, destination, ether_type: EtherType::IPV4 });
         }
-        let message = self.neighbors.messages[at].pop_front()?;
-        let (arp, destination) = build(&message, self.interfaces.get(interface))?;
+        let (arp, destination) = loop {
+            let message = self.neighbors.messages[at].pop_front()?;
+            // Without an address of ours there is nobody to ask for.
+            if let Some(built) = build(&message, self.interfaces.get(interface)) {
+                break built;
+            }
+        };
         let packet = emit(&arp, &self.pool)?;
         match arp.operation {
             ArpOperation::Request => self.counters.control.arp_requests_sent += 1,

@@ -95,6 +95,9 @@ pub(crate) struct Neighbors {
 /// Messages that wait for a device at most. A question that finds no place is asked again by its timer.
 const MAX_MESSAGES: usize = 256;
 
+/// Connections that wait for one neighbour at most; more ask again later.
+const MAX_WAITERS: usize = 65_536;
+
 impl Neighbors {
     pub(crate) fn new(random: &mut Random) -> Self {
         Self {
@@ -116,7 +119,7 @@ impl Neighbors {
         counters: &mut Counters,
     ) -> Resolution {
         let Some(&key) = self.by_address.get(&neighbor) else {
-            return match self.insert(neighbor, State::Incomplete { attempts: 1 }, config) {
+            return match self.insert(neighbor, State::Incomplete { attempts: 1 }, now, config) {
                 Some(key) => {
                     self.ask(neighbor, MacAddress::BROADCAST);
                     self.start_timer(key, now + config.retry, timers);
@@ -152,11 +155,13 @@ impl Neighbors {
         if entry.packets.len() > limit { entry.packets.pop_front() } else { None }
     }
 
-    /// Has a connection wait for its neighbour.
-    pub(crate) fn wait(&mut self, neighbor: Neighbor, waiter: Waiter) {
-        if let Some(entry) = self.by_address.get(&neighbor).and_then(|key| self.entries.get_mut(*key)) {
-            entry.waiters.push(waiter);
-        }
+    /// Has a connection wait for its neighbour. False if too many do: connections come and go while a neighbour is
+    /// silent, and each leaves its key here.
+    pub(crate) fn wait(&mut self, neighbor: Neighbor, waiter: Waiter) -> bool {
+        let entry = self.by_address.get(&neighbor).and_then(|key| self.entries.get_mut(*key));
+        let Some(entry) = entry.filter(|entry| entry.waiters.len() < MAX_WAITERS) else { return false };
+        entry.waiters.push(waiter);
+        true
     }
 
     /// Whether there is anything to send on an interface.
@@ -224,13 +229,20 @@ impl Neighbors {
     }
 
     /// A new entry, if need be in place of one that is not reachable and that nobody waits for.
-    fn insert(&mut self, neighbor: Neighbor, state: State, config: &NeighborConfig) -> Option<NeighborKey> {
+    fn insert(
+        &mut self,
+        neighbor: Neighbor,
+        state: State,
+        now: Instant,
+        config: &NeighborConfig,
+    ) -> Option<NeighborKey> {
         if self.entries.len() >= config.max_entries {
             let idle = |entry: &Entry| entry.packets.is_empty() && entry.waiters.is_empty();
             let dispensable = |entry: &Entry| match entry.state {
                 State::Stale { .. } | State::Failed => true,
                 State::Incomplete { .. } => idle(entry),
-                State::Reachable { .. } | State::Probing { .. } => false,
+                State::Reachable { until, .. } => now >= until,
+                State::Probing { .. } => false,
             };
             let victim = self.entries.iter().find(|(_, entry)| dispensable(entry)).map(|(key, _)| key)?;
             self.remove(victim);

@@ -2,7 +2,7 @@
 
 use sunstar_wire::IpAddress;
 
-use super::SocketError;
+use super::{SocketError, SocketHandle};
 use crate::ip::icmp::{EchoKey, EchoReply};
 use crate::shard::Shard;
 
@@ -38,6 +38,7 @@ impl Shard {
 
     /// Closes an echo socket.
     pub fn echo_close(&mut self, socket: EchoKey) {
+        self.core.starved.remove(&SocketHandle::Echo(socket));
         self.icmp.sockets.remove(socket);
     }
 }

@@ -2,6 +2,7 @@
 
 mod socket;
 
+use core::hash::BuildHasher;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -42,6 +43,8 @@ pub(crate) struct Udp {
     bound: KeyedMap<Binding, UdpKey>,
     groups: KeyedMap<(IpAddress, u16), Vec<UdpKey>>,
     ready: [VecDeque<UdpKey>; InterfaceId::COUNT],
+    /// Ports chosen so far for sockets that did not ask for one.
+    chosen: u64,
 }
 
 impl Udp {
@@ -51,6 +54,7 @@ impl Udp {
             bound: KeyedMap::with_hasher(Keyed::new(random)),
             groups: KeyedMap::with_hasher(Keyed::new(random)),
             ready: Default::default(),
+            chosen: 0,
         }
     }
 
@@ -74,14 +78,16 @@ impl Udp {
 
     /// An unpredictable free port (RFC 6056 section 3.3.1: random, then the next that is free).
     fn free_port(
-        &self,
-        core: &mut Core,
+        &mut self,
+        core: &Core,
         local: Option<IpAddress>,
         destination: SocketAddr,
     ) -> Result<u16, SocketError> {
         let range = core.config.ephemeral_ports;
         let count = u32::from(range.last.saturating_sub(range.first)) + 1;
-        let start = core.random.below(u64::from(count)) as u32;
+        // Hashed with a secret, and not drawn: who saw a few ports could work a generator's next ones out.
+        self.chosen += 1;
+        let start = (self.bound.hasher().hash_one(("port", self.chosen)) % u64::from(count)) as u32;
         (0..count)
             .map(|step| range.first + ((start + step) % count) as u16)
             .find(|port| !self.bound.contains_key(&Binding { local, port: *port, remote: None }))
@@ -152,6 +158,7 @@ impl Udp {
         }
         let Some(socket) = self.sockets.get_mut(key).filter(|socket| !socket.closed) else { return };
         self.bound.remove(&socket.binding());
+        core.starved.remove(&SocketHandle::Udp(key));
         // What was accepted still goes out: the socket stays until its last datagram was pulled.
         socket.closed = true;
         if socket.outgoing.is_empty() {
@@ -161,7 +168,7 @@ impl Udp {
 
     #[expect(clippy::result_large_err, reason = "the packet itself comes back, by value as everywhere")]
     /// A datagram for us. It comes back when no socket is there to take it.
-    pub(crate) fn input(&mut self, core: &mut Core, input: IpInput) -> Result<(), IpInput> {
+    pub(crate) fn input(&mut self, core: &mut Core, mut input: IpInput) -> Result<(), IpInput> {
         let header = match UdpHeader::parse(input.transport()) {
             Ok(header) => header,
             Err(error) => {
@@ -175,6 +182,10 @@ impl Udp {
         if len < UdpHeader::LEN || len > input.payload_len() {
             core.counters.drops.malformed += 1;
             return Ok(());
+        }
+        if coalesced.is_none() {
+            // What IP carries behind the datagram is no part of it, nor of its checksum (RFC 9868 section 6).
+            input.packet.truncate(input.header_len + len);
         }
         // RFC 768: zero says that there is none.
         if header.checksum != 0 && !input.checksum_holds(true) {
@@ -195,15 +206,14 @@ impl Udp {
             && let Some(members) = self.groups.get(&to)
         {
             received.payload = input.into_payload(UdpHeader::LEN);
-            if coalesced.is_none() {
-                received.payload.truncate(len - UdpHeader::LEN);
-            }
             for key in members {
                 let Some(copy) = received.share(&core.pool) else {
                     core.counters.drops.no_buffer += 1;
                     continue;
                 };
-                if let Some(socket) = self.sockets.get_mut(*key) {
+                // A connected socket receives from its peer alone, in a group too.
+                let member = self.sockets.get_mut(*key);
+                if let Some(socket) = member.filter(|it| it.remote.is_none_or(|remote| remote == from)) {
                     socket.deliver(core, *key, copy);
                 }
             }
@@ -211,9 +221,6 @@ impl Udp {
         }
         let Some(key) = self.lookup(to.0, to.1, from) else { return Err(input) };
         received.payload = input.into_payload(UdpHeader::LEN);
-        if coalesced.is_none() {
-            received.payload.truncate(len - UdpHeader::LEN);
-        }
         if let Some(socket) = self.sockets.get_mut(key) {
             socket.deliver(core, key, received);
         }
@@ -254,6 +261,7 @@ impl Udp {
             let ready = Ready::READABLE | Ready::WRITABLE | Ready::CLOSED;
             core.ready.set(&mut socket.ready, ready, SocketHandle::Udp(key));
         }
+        self.sockets.retain(|_, socket| !socket.closed || !socket.outgoing.is_empty());
     }
 
     pub(crate) fn send(
@@ -263,7 +271,7 @@ impl Udp {
         transmit: &UdpTransmit,
         payload: &[u8],
     ) -> Result<(), SocketError> {
-        let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        let socket = self.sockets.get_mut(key).filter(|socket| !socket.closed).ok_or(SocketError::Closed)?;
         let outgoing = socket.prepare(core, key, transmit, payload)?;
         let interface = outgoing.path.interface;
         socket.charged += outgoing.charge;
@@ -280,20 +288,20 @@ impl Udp {
     pub(crate) fn next(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
         while let Some(key) = self.ready[usize::from(interface.0)].pop_front() {
             let Some(socket) = self.sockets.get_mut(key) else { continue };
-            let Some(first) = socket.outgoing.front() else {
-                socket.listed = false;
-                continue;
-            };
-            if first.path.interface != interface {
+            if socket.outgoing.front().is_none_or(|first| first.path.interface != interface) {
                 self.relist(core, key);
                 continue;
             }
-            let Some((output, packet)) = socket.build(core, key) else {
+            let built = socket.build(core, key);
+            self.relist(core, key);
+            let Some((output, packet)) = built else {
+                if core.pool.free(SizeClass::Small) == 0 {
+                    // It stays where it is, and goes when there are buffers again.
+                    return None;
+                }
                 core.counters.drops.no_buffer += 1;
-                self.relist(core, key);
                 continue;
             };
-            self.relist(core, key);
             core.counters.udp.sent += 1;
             if let Some(addressed) = core.ip_send(&output, packet) {
                 return Some(addressed);

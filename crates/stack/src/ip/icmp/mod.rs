@@ -191,10 +191,19 @@ impl Icmp {
     }
 }
 
+/// Bytes behind a message that are rather copied than referred to: an error's quote at least.
+const COPIED: usize = 576;
+
 /// A message and what goes behind it.
 fn build(core: &Core, message: &Icmpv4Message, body: Packet) -> Option<Packet> {
     let mut header = core.pool.allocate(SizeClass::Small, HEADROOM)?;
     message.emit(header.append(Icmpv4Message::LEN)?).ok()?;
+    if body.len() <= COPIED.min(header.tailroom()) {
+        // In one piece: who reads an error looks for the quote right behind the header.
+        let len = body.len();
+        body.copy_to(0, header.append(len)?);
+        return Some(Packet::new(header));
+    }
     let mut packet = Packet::new(header);
     for fragment in body.into_fragments() {
         packet.push(fragment).ok()?;
