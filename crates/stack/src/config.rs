@@ -161,7 +161,8 @@ pub struct TcpConfig {
     pub max_rto: Duration,
     /// Segments of the initial window (RFC 6928).
     pub initial_window: u32,
-    /// Retransmissions of a SYN before the connection is given up (R2, RFC 9293 MUST-23).
+    /// Retransmissions of a SYN before the connection is given up (R2; RFC 9293 MUST-23 wants three minutes at least).
+    /// Seven of them, from a second on and doubling, are 183 seconds.
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK before the half-open connection is given up.
     pub syn_ack_retries: u8,
@@ -181,6 +182,14 @@ pub struct TcpConfig {
     pub min_mss: u16,
 }
 
+impl TcpConfig {
+    /// Bytes of buffer memory a connection may hold in received data, true sizes counted: twice the receive buffer,
+    /// and never so little that small payloads are not even worth being put together.
+    pub(crate) fn receive_memory(&self) -> usize {
+        (2 * self.receive_buffer).max(64 << 10)
+    }
+}
+
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
@@ -196,7 +205,7 @@ impl Default for TcpConfig {
             min_rto: Duration::from_millis(200),
             max_rto: Duration::from_secs(60),
             initial_window: 10,
-            syn_retries: 6,
+            syn_retries: 7,
             syn_ack_retries: 5,
             retries: 15,
             time_wait: Duration::from_secs(60),

@@ -3,14 +3,18 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use serde::Serialize;
 use sunstar_packet::Fragment;
+use sunstar_wire::IpAddress;
 
 use super::{Ready, SocketError, SocketHandle};
 use crate::shard::Shard;
 use crate::tcp::{CongestionControl, Connection, ConnectionKey, Keepalive, ListenerKey, State, Tuple};
 use crate::time::Duration;
+
+/// Given bytes that are rather copied: three pieces of this size fill a segment of an ordinary MTU.
+const COPIED_BELOW: usize = 512;
 
 /// How to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +70,7 @@ pub struct TcpInfo {
     pub min_rtt_us: Option<u64>,
     /// The retransmission timeout now, in microseconds.
     pub rto_us: u64,
-    /// Timeouts in a row.
+    /// How often the timeout was doubled since the last sample.
     pub backoff: u32,
     /// The congestion window, in bytes.
     pub cwnd: u32,
@@ -158,7 +162,12 @@ impl Shard {
         remote: SocketAddr,
         options: &ConnectOptions,
     ) -> Result<ConnectionKey, SocketError> {
-        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+        // RFC 9293 MUST-46.
+        let to_many = match remote.ip() {
+            IpAddress::V4(address) => address.is_multicast() || self.core.interfaces.is_broadcast(address),
+            IpAddress::V6(address) => address.is_multicast(),
+        };
+        if remote.port() == 0 || remote.ip().is_unspecified() || to_many {
             return Err(SocketError::InvalidInput {
                 what: "connect to a unicast address and a port above 0",
             });
@@ -245,11 +254,17 @@ impl Shard {
         Ok(sent)
     }
 
-    /// Takes bytes to be sent off the front of `bytes`, without copying; how many were accepted.
+    /// Takes bytes to be sent off the front of `bytes`, without copying unless they are few (a segment has room for
+    /// few pieces); how many were accepted.
     ///
     /// # Errors
     /// As [`Shard::tcp_send`].
     pub fn tcp_send_bytes(&mut self, key: ConnectionKey, bytes: &mut Bytes) -> Result<usize, SocketError> {
+        if bytes.len() < COPIED_BELOW {
+            let sent = self.tcp_send(key, bytes)?;
+            bytes.advance(sent);
+            return Ok(sent);
+        }
         let limit = self.core.config.tcp.send_buffer;
         let connection = writable(self.tcp.connections.get_mut(key))?;
         let wanted = !bytes.is_empty();
@@ -341,6 +356,7 @@ impl Shard {
             connection.read_shutdown = true;
             connection.receive.clear();
             self.core.ready.set(&mut connection.ready, Ready::READABLE, SocketHandle::Stream(key));
+            connection.pending.ack |= connection.wants_window_update(&self.core.config.tcp);
         }
         if how != Shutdown::Read {
             connection.fin_queued = true;
@@ -433,7 +449,11 @@ impl Shard {
         key: ConnectionKey,
         timeout: Option<Duration>,
     ) -> Result<(), SocketError> {
-        self.connection_mut(key)?.user_timeout = timeout;
+        let connection = self.connection_mut(key)?;
+        connection.user_timeout = timeout;
+        connection.deadlines.retransmit =
+            connection.deadlines.retransmit.map(|deadline| connection.by_user_timeout(deadline));
+        self.tcp.update(&mut self.core, key);
         Ok(())
     }
 
@@ -481,7 +501,7 @@ impl Shard {
             ssthresh: connection.congestion.ssthresh(),
             flight: connection.flight(),
             snd_wnd: connection.snd_wnd,
-            rcv_wnd: connection.rcv_adv - connection.rcv_nxt,
+            rcv_wnd: connection.rcv_wnd(),
             mss: connection.snd_mss,
             snd_scale: connection.snd_scale,
             rcv_scale: connection.rcv_scale,

@@ -113,6 +113,8 @@ pub(crate) struct Pending {
     pub(crate) syn: bool,
     /// An acknowledgement.
     pub(crate) ack: bool,
+    /// Further acknowledgements behind it: each segment out of order is reported (RFC 5681 section 4.2).
+    pub(crate) reports: u8,
     /// A probe of a closed window, or of a silent peer.
     pub(crate) probe: bool,
     /// What the window or Nagle hold back, because the persist timer fired.
@@ -192,6 +194,8 @@ pub(crate) struct Connection {
     pub(crate) pending: Pending,
     /// Bytes received since the last ACK.
     pub(crate) unacknowledged: u32,
+    /// The largest payload the peer has sent in one segment: what a full segment of its is.
+    pub(crate) rcv_mss: u16,
     /// Segments still to be acknowledged at once, at the start of the flow.
     pub(crate) quick_acks: u8,
     pub(crate) challenge: ChallengeLimit,
@@ -201,6 +205,8 @@ pub(crate) struct Connection {
     pub(crate) timer: Option<(TimerId, Instant)>,
     /// Probes sent without an answer.
     pub(crate) probes: u32,
+    /// Retransmission and persist timeouts in a row without progress: what R2 counts.
+    pub(crate) timeouts: u32,
     /// Since when nothing was acknowledged, while something is outstanding.
     pub(crate) stuck_since: Option<Instant>,
 
@@ -275,6 +281,7 @@ impl Connection {
             last_received: now,
             pending: Pending { syn: true, ..Pending::default() },
             unacknowledged: 0,
+            rcv_mss: 536,
             quick_acks: match config.delayed_ack {
                 crate::config::DelayedAck::Quick => QUICK_ACKS,
                 crate::config::DelayedAck::Always => 0,
@@ -283,6 +290,7 @@ impl Connection {
             deadlines: Deadlines::default(),
             timer: None,
             probes: 0,
+            timeouts: 0,
             stuck_since: None,
             nodelay: false,
             linger: None,
@@ -321,6 +329,12 @@ impl Connection {
         self.snd_nxt - self.snd_una
     }
 
+    /// What is left of the window we advertised (RCV.WND).
+    pub(crate) fn rcv_wnd(&self) -> u32 {
+        // A FIN at the very end of the window is one beyond.
+        if self.rcv_adv.after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 }
+    }
+
     /// Bytes written that were never sent.
     pub(crate) fn unsent(&self) -> u64 {
         self.data_end().saturating_sub(self.position(self.snd_nxt).max(1))
@@ -347,7 +361,7 @@ impl Connection {
 
     /// Bytes the application may still have sent to it.
     pub(crate) fn window(&self, config: &TcpConfig) -> u32 {
-        let memory = (2 * config.receive_buffer).saturating_sub(self.receive.held());
+        let memory = config.receive_memory().saturating_sub(self.receive.held());
         let room = config.receive_buffer.saturating_sub(self.receive.readable());
         room.min(memory) as u32
     }
@@ -359,7 +373,7 @@ impl Connection {
     pub(crate) fn advertise(&self, config: &TcpConfig) -> (u16, SeqNumber) {
         let limit = u32::from(u16::MAX) << self.rcv_scale;
         let room = (self.window(config).min(limit) >> self.rcv_scale) << self.rcv_scale;
-        let promised = if self.rcv_adv.after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
+        let promised = self.rcv_wnd();
         let step = u32::from(self.snd_mss).min(config.receive_buffer as u32 / 2);
         let window = if room >= promised.saturating_add(step) {
             room
@@ -375,7 +389,7 @@ impl Connection {
             return false;
         }
         let (_, edge) = self.advertise(config);
-        let promised = if self.rcv_adv.after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
+        let promised = self.rcv_wnd();
         let gain = if edge.after(self.rcv_adv) { edge - self.rcv_adv } else { 0 };
         // Without scaling, the field is the limit.
         let buffer = (config.receive_buffer as u32).min(u32::from(u16::MAX) << self.rcv_scale);
@@ -393,7 +407,13 @@ impl Connection {
     /// Starts or moves the retransmission timer (RFC 6298 section 5).
     pub(crate) fn start_retransmit(&mut self, now: Instant, config: &TcpConfig) {
         self.deadlines.persist = None;
-        self.deadlines.retransmit = Some(now + self.rtt.rto(config));
+        self.deadlines.retransmit = Some(self.by_user_timeout(now + self.rtt.rto(config)));
+    }
+
+    /// The user timeout is met to the moment, whatever the retransmission timer says (RFC 5482 section 3).
+    pub(crate) fn by_user_timeout(&self, at: Instant) -> Instant {
+        let limit = self.user_timeout.zip(self.stuck_since).map(|(timeout, since)| since + timeout);
+        limit.map_or(at, |limit| limit.min(at))
     }
 
     /// Our end.
@@ -410,6 +430,11 @@ impl Connection {
 /// The MSS option for an MTU: without IP and TCP options (RFC 6691).
 pub(crate) fn mss_for(mtu: usize) -> u16 {
     mtu.saturating_sub(40).clamp(1, 65_495) as u16
+}
+
+/// The window of a SYN: never scaled (RFC 7323 section 2.2).
+pub(crate) fn syn_window(config: &TcpConfig) -> u16 {
+    config.receive_buffer.min(usize::from(u16::MAX)) as u16
 }
 
 /// The smallest scale that lets a buffer's size be advertised (RFC 7323 section 2).

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use sunstar_packet::{Packet, Pool};
+use sunstar_packet::{Packet, Pool, SizeClass};
 use sunstar_wire::tcp::{SeqNumber, TcpFlags, TcpHeader, TcpOptions};
 
 use super::congestion::CongestionControl;
-use super::connection::{Connection, State, mss_for};
+use super::connection::{Connection, State, mss_for, syn_window};
 use super::recovery::Phase;
 use crate::config::TcpConfig;
 use crate::counters::Counters;
@@ -54,6 +54,9 @@ pub(super) struct Context<'a> {
     pub(super) config: &'a TcpConfig,
     pub(super) counters: &'a mut Counters,
 }
+
+/// Acknowledgements for segments out of order that wait for the device at most: those of one burst.
+const MAX_REPORTS: u8 = 32;
 
 /// Timestamps older than this are not held against a segment (RFC 7323 section 5.5).
 const PAWS_IDLE: Duration = Duration::from_secs(24 * 24 * 3_600);
@@ -105,6 +108,10 @@ impl Connection {
             return;
         }
         self.on_syn(&header, &segment.options, cx);
+        if self.flight() > 0 {
+            // What our SYN promised is there for data that comes with the answer.
+            self.rcv_adv += u32::from(syn_window(cx.config));
+        }
         if !acknowledges {
             // Simultaneous open: our SYN once more, with an ACK.
             self.state = State::SynReceived;
@@ -157,7 +164,14 @@ impl Connection {
         self.sample_rtt(header.acknowledgement, options, cx);
         self.snd_una = header.acknowledgement;
         self.scoreboard.on_acknowledged(1, self.snd_mss.into(), self.sack);
-        self.rtt.reset_backoff();
+        if self.timeouts > 0 {
+            self.rtt.on_syn_timed_out();
+        }
+        if self.timeouts > 1 {
+            // RFC 6928 section 2: one lost SYN may have been late only, more were lost.
+            self.congestion.on_timeout(cx.now, 1, true);
+        }
+        self.timeouts = 0;
         self.deadlines.retransmit = None;
         self.stuck_since = None;
         self.pending.syn = false;
@@ -211,18 +225,15 @@ impl Connection {
             }
             return false;
         }
-        self.last_received = cx.now;
-        self.probes = 0;
         if resets {
             return self.on_reset(segment.header.sequence, cx, effects);
         }
-        self.note_timestamp(segment, cx.now);
         true
     }
 
     /// RFC 9293 section 3.4, and MUST-66: an empty window still lets valid ACKs pass.
     fn is_acceptable(&self, segment: &Segment) -> bool {
-        let window = if self.rcv_adv.after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
+        let window = self.rcv_wnd();
         let (start, len) = (segment.header.sequence, segment.len());
         let within = |seq: SeqNumber| seq.at_or_after(self.rcv_nxt) && seq.before(self.rcv_nxt + window);
         match (len, window) {
@@ -255,8 +266,11 @@ impl Connection {
         true
     }
 
-    /// RFC 7323 section 4.3: which timestamp to echo. Only of an acceptable segment.
-    fn note_timestamp(&mut self, segment: &Segment, now: Instant) {
+    /// Sequence number and ACK are good: it was the peer who spoke, and no forger who had to guess both.
+    fn on_valid(&mut self, segment: &Segment, now: Instant) {
+        self.last_received = now;
+        self.probes = 0;
+        // RFC 7323 section 4.3: which timestamp to echo.
         if let Some(timestamps) = segment.options.timestamps.filter(|_| self.timestamps)
             && segment.header.sequence.at_or_before(self.last_ack_sent)
         {
@@ -308,6 +322,7 @@ impl Connection {
                 effects.reset = Some(acknowledged);
                 return false;
             }
+            self.on_valid(segment, cx.now);
             self.on_handshake_acknowledged(header, &segment.options, cx);
             self.establish(header, effects);
             self.update_window(header, cx);
@@ -320,6 +335,7 @@ impl Connection {
             self.challenge(cx);
             return false;
         }
+        self.on_valid(segment, cx.now);
         self.on_acknowledged(segment, cx, effects);
         if self.state == State::Closed || effects.time_wait {
             return false;
@@ -331,7 +347,7 @@ impl Connection {
     fn on_acknowledged(&mut self, segment: &Segment, cx: &mut Context<'_>, effects: &mut Effects) {
         let header = &segment.header;
         let acknowledged = header.acknowledgement;
-        let mss = u32::from(self.snd_mss);
+        let size = self.segment_size() as u32;
         let una = self.position(acknowledged);
         let news = self.sack && !segment.options.sack.is_empty() && {
             let blocks = segment.options.sack;
@@ -343,15 +359,15 @@ impl Connection {
         if acknowledged.after(self.snd_una) {
             self.on_advance(acknowledged, una, &segment.options, cx, effects);
         } else if acknowledged == self.snd_una && self.flight() > 0 {
-            // RFC 5681 section 2: a duplicate.
+            // A duplicate: with SACK one that reports something (RFC 6675 section 2), else by RFC 5681 section 2.
             let unchanged = u32::from(header.window) << self.snd_scale == window_before;
-            if segment.len() == 0 && unchanged || news {
+            if if self.sack { news } else { segment.len() == 0 && unchanged } {
                 cx.counters.tcp.duplicate_acks += 1;
-                self.scoreboard.on_duplicate(mss, self.sack);
+                self.scoreboard.on_duplicate(size, self.sack);
             }
         }
         self.update_window(header, cx);
-        if self.flight() > 0 && self.scoreboard.detect_loss(mss, self.sack) {
+        if self.flight() > 0 && self.scoreboard.detect_loss(size, self.sack) {
             cx.counters.tcp.fast_recoveries += 1;
             self.timed = None;
             self.congestion.on_loss(cx.now, self.flight());
@@ -369,14 +385,15 @@ impl Connection {
     ) {
         let bytes = acknowledged - self.snd_una;
         self.sample_rtt(acknowledged, options, cx);
-        self.rtt.reset_backoff();
+        self.timeouts = 0;
         let fin_acknowledged = self.fin_sent() && acknowledged == self.snd_nxt;
         if self.small_end.before(acknowledged) {
             // Kept within half the sequence space of SND.UNA.
             self.small_end = acknowledged;
         }
         self.send.acknowledge(una.min(self.data_end()) - 1);
-        let ended = self.scoreboard.on_acknowledged(una, self.snd_mss.into(), self.sack);
+        let size = self.segment_size() as u32;
+        let ended = self.scoreboard.on_acknowledged(una, size, self.sack);
         self.snd_una = acknowledged;
         match ended {
             Some(Phase::Fast) => self.congestion.on_recovered(cx.now, self.flight()),
@@ -454,6 +471,7 @@ impl Connection {
         self.snd_wl2 = header.acknowledgement;
         if opened && self.snd_wnd > 0 {
             self.deadlines.persist = None;
+            self.timeouts = 0;
             self.rtt.reset_backoff();
             if self.flight() > 0 {
                 self.start_retransmit(cx.now, cx.config);
@@ -478,8 +496,10 @@ impl Connection {
         }
         let window = if self.rcv_adv.after(start) { self.rcv_adv - start } else { 0 };
         if segment.payload.len() as u32 > window {
+            // The peer hears at once where the window ends; it may be asking by just this (RFC 9293 section 3.8.6.1).
             segment.payload.truncate(window as usize);
             fin = false;
+            self.pending.ack = true;
         }
         let len = segment.payload.len();
         if len > 0 {
@@ -503,19 +523,32 @@ impl Connection {
 
     fn on_payload(&mut self, start: SeqNumber, payload: Packet, cx: &mut Context<'_>, effects: &mut Effects) {
         let len = payload.len();
-        // Twice the window's memory is the end of it, however small the pieces were.
-        let full = |connection: &Self| connection.receive.held() >= 2 * cx.config.receive_buffer;
-        if full(self) && start == self.rcv_nxt {
+        // A coalesced segment tells how large its parts were.
+        let part = payload.notes.segmentation.map_or(len, |segmentation| len.min(segmentation.size.into()));
+        self.rcv_mss = self.rcv_mss.max(part.min(mss_for(self.path.mtu).into()) as u16);
+        // Memory has an end, however small the pieces were.
+        let limit = cx.config.receive_memory();
+        if start == self.rcv_nxt {
             // What is in order goes first.
-            self.receive.prune();
+            self.receive.prune(limit);
         }
-        if full(self) {
+        let early = start != self.rcv_nxt;
+        // Nor may the buffers of the shard run out: the last ones are for acknowledgements, and for what fills holes.
+        let (free, total) = (cx.pool.free(SizeClass::Small), cx.pool.total(SizeClass::Small));
+        if self.receive.held() >= limit || early && free <= total / 16 {
             cx.counters.drops.tcp_out_of_order_full += 1;
             self.pending.ack = true;
             return;
         }
-        if start != self.rcv_nxt {
-            // RFC 5681 section 4.2: at once, so that the sender learns of the hole.
+        if free <= total / 32 {
+            cx.counters.drops.no_buffer += 1;
+            return;
+        }
+        if early {
+            // RFC 5681 section 4.2: at once and each, so that the sender learns of the hole and counts to three.
+            if self.pending.ack {
+                self.pending.reports = (self.pending.reports + 1).min(MAX_REPORTS);
+            }
             self.pending.ack = true;
             if self.receive.push_early(cx.pool, start - self.rcv_nxt, payload) {
                 cx.counters.tcp.out_of_order += 1;
@@ -536,7 +569,7 @@ impl Connection {
         self.unacknowledged += len as u32;
         // RFC 9293 MUST-58, MUST-59; RFC 5681 section 4.2: every second full segment, at once where it
         // matters, and never later than the delay.
-        if filled_a_hole || self.quick_acks > 0 || self.unacknowledged >= 2 * self.snd_mss.min(1_460) as u32 {
+        if filled_a_hole || self.quick_acks > 0 || self.unacknowledged >= 2 * u32::from(self.rcv_mss) {
             self.quick_acks = self.quick_acks.saturating_sub(1);
             self.pending.ack = true;
         } else if self.deadlines.delayed_ack.is_none() {

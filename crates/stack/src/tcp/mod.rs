@@ -78,6 +78,12 @@ pub(crate) struct Tcp {
 /// How long a connection whose next hop does not answer waits before it tries again.
 const UNREACHABLE_RETRY: Duration = Duration::from_secs(1);
 
+/// How long something may wait for a next hop that never answers (RFC 9293 MUST-23: R2 is 100 seconds at least).
+const UNREACHABLE_FOR: Duration = Duration::from_secs(120);
+
+/// Keys of forgotten connections on a ready list that are no reason to look for them.
+const READY_SLACK: usize = 64;
+
 impl Tcp {
     pub(crate) fn new(shard: ShardId, ports: crate::config::EphemeralPorts, random: &mut Random) -> Self {
         Self {
@@ -149,26 +155,30 @@ impl Tcp {
     /// RFC 9293 sections 3.10.7.1 and 3.10.7.2: no connection, or LISTEN.
     fn on_unknown(&mut self, core: &mut Core, tuple: Tuple, segment: Segment, above: Option<SeqNumber>) {
         let flags = segment.header.flags;
-        let local = tuple.local();
-        let listener = [Some(local.ip()), None]
-            .iter()
-            .find_map(|address| self.listening.get(&(*address, local.port())).copied());
+        let listener = self.listener_for(tuple.local());
         let syn =
             flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN);
         if let Some(listener) = listener.filter(|_| syn) {
             return self.on_syn(core, listener, tuple, segment, above);
         }
         core.counters.drops.tcp_no_connection += 1;
-        if flags.contains(TcpFlags::RST) {
+        let acknowledged = flags.contains(TcpFlags::ACK);
+        // A listener resets an ACK, and is silent to all that says neither ACK nor SYN.
+        if flags.contains(TcpFlags::RST) || listener.is_some() && !acknowledged {
             return;
         }
-        let acknowledged = flags.contains(TcpFlags::ACK);
         let (sequence, acknowledgement) = if acknowledged {
             (segment.header.acknowledgement, None)
         } else {
             (SeqNumber(0), Some(segment.header.sequence + segment.len()))
         };
         self.reset(core, &tuple, sequence, acknowledgement);
+    }
+
+    fn listener_for(&self, local: SocketAddr) -> Option<ListenerKey> {
+        [Some(local.ip()), None]
+            .iter()
+            .find_map(|address| self.listening.get(&(*address, local.port())).copied())
     }
 
     fn on_syn(
@@ -210,13 +220,14 @@ impl Tcp {
         let times = (core.now, core.config.tcp.time_wait);
         match self.time_wait.on_segment(key, &segment.header, &segment.options, segment.len(), times) {
             Verdict::Ignore => {}
-            Verdict::Acknowledge => self.acknowledge_again(core, key),
-            Verdict::Reuse(above) => {
+            Verdict::Reuse(above) if self.listener_for(tuple.local()).is_some() => {
                 self.time_wait.remove(key);
                 self.table.remove(&tuple);
                 core.counters.tcp.time_wait_reused += 1;
                 self.on_unknown(core, tuple, segment, Some(above));
             }
+            // Without a listener a SYN from anybody would end TIME-WAIT.
+            Verdict::Acknowledge | Verdict::Reuse(_) => self.acknowledge_again(core, key),
         }
     }
 
@@ -321,6 +332,14 @@ impl Tcp {
         if matches!(self.table.get(&connection.tuple), Some(Entry::Connection(it)) if *it == key) {
             self.table.remove(&connection.tuple);
         }
+        if !core.starved.is_empty() {
+            core.starved.remove(&SocketHandle::Stream(key));
+        }
+        // While a device takes nothing, connections may come and go: the list keeps the living, and about as many dead.
+        let ready = &mut self.ready[usize::from(connection.path.interface.0)];
+        if connection.listed && ready.len() > 2 * self.connections.len() + READY_SLACK {
+            ready.retain(|key| self.connections.contains_key(*key));
+        }
     }
 
     /// After anything has changed: the connection stands on the list if it may send, and its timer is right.
@@ -328,13 +347,14 @@ impl Tcp {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let interface = connection.path.interface;
         let offload = core.interfaces.get(interface).segmentation.tcp_v4;
+        connection.restart_if_idle(core.now, &core.config.tcp);
         let may_go = connection.plan(offload).is_some();
         connection.settle_deadlines(&context(core), may_go);
-        if may_go && !connection.listed && !connection.parked {
-            connection.listed = true;
-            self.ready[usize::from(interface.0)].push_back(key);
-        }
-        if may_go {
+        if may_go && !connection.parked {
+            if !connection.listed {
+                connection.listed = true;
+                self.ready[usize::from(interface.0)].push_back(key);
+            }
             core.want.set(interface, Provider::Tcp);
         }
         let Some(earliest) = connection.deadlines.earliest() else { return };
@@ -355,7 +375,10 @@ impl Tcp {
     /// The next segment for an interface: a reply, or one segment of the first connection on the list.
     pub(crate) fn next(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
         while let Some(reply) = self.replies.pop(interface) {
-            let packet = reply.build(&core.pool, core.config.tcp.options.into())?;
+            let Some(packet) = reply.build(&core.pool, core.config.tcp.options.into()) else {
+                core.counters.drops.no_buffer += 1;
+                return None;
+            };
             if reply.reset {
                 core.counters.tcp.resets_sent += 1;
             }
@@ -375,7 +398,10 @@ impl Tcp {
                 }
                 Resolution::Pending => {
                     connection.parked = true;
-                    core.neighbors.wait((interface, connection.path.next_hop), key);
+                    if !core.neighbors.wait((interface, connection.path.next_hop), key) {
+                        connection.deadlines.unpark = Some(core.now + UNREACHABLE_RETRY);
+                        self.update(core, key);
+                    }
                 }
                 Resolution::Failed => self.on_neighbor(core, key, false),
             }
@@ -400,14 +426,27 @@ impl Tcp {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.parked = false;
         if !answered {
-            if connection.state == State::SynSent {
+            // What is being opened ends here: an answer that cannot be sent would hold its place in the queue for ever.
+            if matches!(connection.state, State::SynSent | State::SynReceived) {
                 let mut effects = Effects::default();
                 connection.fail(SocketError::HostUnreachable, &mut effects);
                 return self.apply(core, key, effects);
             }
-            // RFC 1122 section 4.2.3.9: no reason to give the connection up; its own timers decide.
+            // RFC 1122 section 4.2.3.9: no reason to give the connection up at once, but what was never sent has no
+            // other timer: R2 and the user timeout count from here.
             connection.parked = true;
             connection.deadlines.unpark = Some(core.now + UNREACHABLE_RETRY);
+            if connection.flight() == 0 {
+                let since = *connection.stuck_since.get_or_insert(core.now);
+                let patience = connection.user_timeout.unwrap_or(UNREACHABLE_FOR);
+                if core.now.saturating_since(since) >= patience {
+                    let mut effects = Effects::default();
+                    connection.fail(SocketError::HostUnreachable, &mut effects);
+                    return self.apply(core, key, effects);
+                }
+            }
+        } else if connection.flight() == 0 {
+            connection.stuck_since = None;
         }
         self.update(core, key);
     }

@@ -5,7 +5,7 @@ use sunstar_packet::{HEADROOM, Packet, Pool, Segmentation, SegmentationKind, Siz
 use sunstar_wire::tcp::{OptionOrder, SeqNumber, TcpFlags, TcpHeader, TcpOptions, Timestamps};
 
 use super::congestion::CongestionControl;
-use super::connection::{Connection, State, mss_for};
+use super::connection::{Connection, State, mss_for, syn_window};
 use super::recovery::Phase;
 use crate::config::TcpConfig;
 use crate::counters::TcpCounters;
@@ -30,9 +30,14 @@ const MAX_OFFLOAD: usize = 65_535 - 120;
 impl Connection {
     /// Payload bytes of a full segment with the options it has now.
     pub(super) fn segment_size(&self) -> usize {
-        let options = if self.timestamps { 12 } else { 0 };
-        let sack = if self.sack && self.receive.has_gaps() { 4 + 8 * 3 } else { 0 };
-        usize::from(self.snd_mss).saturating_sub(options + sack).max(1)
+        // Beside timestamps there is room for three SACK blocks, else for four.
+        let options = match (self.timestamps, self.sack && self.receive.has_gaps()) {
+            (false, false) => 0,
+            (true, false) => 12,
+            (false, true) => 4 + 4 * 8,
+            (true, true) => 12 + 4 + 3 * 8,
+        };
+        usize::from(self.snd_mss).saturating_sub(options).max(1)
     }
 
     /// What would be said now; `None` for nothing.
@@ -58,7 +63,7 @@ impl Connection {
         let congestion_room = u64::from(self.congestion.window()).saturating_sub(pipe);
         let window_end = self.position(self.snd_una) + u64::from(self.snd_wnd);
         if let Some((from, end)) = self.scoreboard.next_lost()
-            && (congestion_room >= size as u64 || pipe == 0)
+            && (congestion_room >= size as u64 || pipe == 0 || self.scoreboard.owes_a_segment())
         {
             // What was in the window once may be beyond a window that shrank (RFC 9293 SHLD-16): it is
             // still sent again.
@@ -150,8 +155,7 @@ impl Connection {
             options.timestamps = Some(Timestamps { value: self.timestamp(now), echo: self.ts_recent });
         }
         options.window_scale = self.scaling.then_some(self.rcv_scale);
-        // RFC 7323 section 2.2: the window of a SYN is never scaled.
-        let window = config.receive_buffer.min(usize::from(u16::MAX)) as u16;
+        let window = syn_window(config);
         let acknowledgement = if answering { self.rcv_nxt } else { SeqNumber(0) };
         emit(packet, self, (self.iss, acknowledgement), flags, window, &options, order)?;
         if answering {
@@ -193,12 +197,6 @@ impl Connection {
         }
         let size = self.segment_size();
         let sequence = self.sequence(from);
-        if !again
-            && self.snd_nxt == self.snd_una
-            && now.saturating_since(self.last_sent) > self.rtt.rto(config)
-        {
-            self.congestion.on_idle();
-        }
         self.finish(packet, sequence, flags, now, order, config)?;
         if len > size {
             packet.notes.segmentation = Some(Segmentation {
@@ -220,7 +218,7 @@ impl Connection {
             }
         } else {
             counters.bytes_sent += len as u64;
-            self.pending.push_small = false;
+            (self.pending.push_small, self.pending.probe) = (false, false);
             let idle = self.snd_nxt == self.snd_una;
             self.snd_nxt = self.sequence(end);
             self.scoreboard.on_sent(end);
@@ -247,6 +245,17 @@ impl Connection {
         Some(())
     }
 
+    /// RFC 5681 section 4.1: after a silence longer than a timeout the window starts over. Before anything is
+    /// planned, or a device that segments would get a whole old window at once.
+    pub(super) fn restart_if_idle(&mut self, now: Instant, config: &TcpConfig) {
+        if self.flight() == 0
+            && self.unsent() > 0
+            && now.saturating_since(self.last_sent) > self.rtt.rto(config)
+        {
+            self.congestion.on_idle();
+        }
+    }
+
     /// The window grows only while it is used (RFC 9293 has no word on it; RFC 7661 section 4.1): at least half
     /// of it in slow start, all but a segment later.
     fn note_congestion_limit(&mut self, size: usize) {
@@ -270,7 +279,8 @@ impl Connection {
         emit(packet, self, (sequence, self.rcv_nxt), flags, window, &options, order)?;
         self.rcv_adv = self.rcv_adv.max(edge);
         self.last_ack_sent = self.rcv_nxt;
-        self.pending.ack = false;
+        self.pending.ack = self.pending.reports > 0;
+        self.pending.reports = self.pending.reports.saturating_sub(1);
         self.unacknowledged = 0;
         self.deadlines.delayed_ack = None;
         Some(())

@@ -54,6 +54,21 @@ impl RangeSet {
         }
     }
 
+    /// Forgets everything from a position on.
+    pub(crate) fn trim_above(&mut self, position: u64) {
+        while let Some((&from, &to)) = self.ranges.last_key_value() {
+            if to <= position {
+                return;
+            }
+            self.ranges.remove(&from);
+            self.bytes -= to - from;
+            if from < position {
+                self.ranges.insert(from, position);
+                self.bytes += position - from;
+            }
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.ranges.clear();
         self.bytes = 0;
@@ -106,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_are_what_a_bitmap_says(inserts in prop::collection::vec((0_u64..200, 1_u64..30), 1..60), cut in 0_u64..250) {
+        fn ranges_are_what_a_bitmap_says(inserts in prop::collection::vec((0_u64..200, 1_u64..30), 1..60), cut in 0_u64..250, top in 0_u64..256) {
             let mut set = RangeSet::default();
             let mut bits = [false; 256];
             for (start, len) in inserts {
@@ -115,6 +130,8 @@ mod tests {
             }
             set.trim_below(cut);
             bits[..cut as usize].fill(false);
+            set.trim_above(top);
+            bits[top as usize..].fill(false);
             prop_assert_eq!(set.bytes(), bits.iter().filter(|bit| **bit).count() as u64);
             for (at, bit) in bits.iter().enumerate() {
                 prop_assert_eq!(set.containing(at as u64).is_some(), *bit);

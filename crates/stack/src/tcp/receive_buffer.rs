@@ -1,6 +1,9 @@
 //! What has arrived and was not read: in order, as it came, without copying; and out of order, as
 //! ranges found in logarithmic time.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use arrayvec::ArrayVec;
@@ -51,11 +54,11 @@ impl ReceiveBuffer {
         !self.early.is_empty()
     }
 
-    /// Ranges beyond the next byte, relative to it, the newest first (RFC 2018 section 4).
+    /// Ranges beyond the next byte, relative to it, the newest first (RFC 2018 section 4), then the nearest.
     pub(crate) fn gaps_for_sack(&self) -> ArrayVec<(u32, u32), 4> {
         let mut blocks = ArrayVec::new();
-        for position in &self.recent {
-            let Some((start, end)) = self.covered.containing(*position) else { continue };
+        let newest = self.recent.iter().filter_map(|position| self.covered.containing(*position));
+        for (start, end) in newest.chain(self.covered.iter().take(blocks.capacity())) {
             let block = ((start - self.next) as u32, (end - self.next) as u32);
             if !blocks.contains(&block) && !blocks.is_full() {
                 blocks.push(block);
@@ -109,8 +112,11 @@ impl ReceiveBuffer {
             copied += len;
             self.readable -= len;
             if len < first.len() {
-                // The tail is put together anew from where the reader is.
+                // Of an application's own memory, only the rest is held.
+                let size = first.true_size();
                 first.trim_front(len);
+                self.held -= size - first.true_size();
+                // The tail is put together anew from where the reader is.
                 if self.queue.len() == 1 {
                     self.tail = self.tail.take().map(|(staging, start)| (staging, start + len));
                 }
@@ -126,6 +132,9 @@ impl ReceiveBuffer {
         let mut copied = 0;
         for fragment in &self.queue {
             let len = fragment.len().min(into.len() - copied);
+            if len == 0 {
+                break;
+            }
             into[copied..copied + len].copy_from_slice(&fragment[..len]);
             copied += len;
         }
@@ -148,13 +157,15 @@ impl ReceiveBuffer {
         *self = Self { next: self.next, ..Self::default() };
     }
 
-    /// Forgets what is out of order: memory is short, and the peer will send it again.
-    pub(crate) fn prune(&mut self) {
-        let early: usize = self.early.values().map(Fragment::true_size).sum();
-        self.forget(early);
-        self.early.clear();
-        self.covered.clear();
-        self.recent.clear();
+    /// Forgets what is out of order, the farthest first, until less than `limit` bytes of memory are held: the peer
+    /// will send it again.
+    pub(crate) fn prune(&mut self, limit: usize) {
+        while self.held >= limit
+            && let Some((position, fragment)) = self.early.pop_last()
+        {
+            self.forget(fragment.true_size());
+            self.covered.trim_above(position);
+        }
     }
 
     fn append(&mut self, pool: &Pool, fragment: Fragment) {

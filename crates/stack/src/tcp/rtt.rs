@@ -22,6 +22,9 @@ pub(crate) struct RttEstimator {
 /// G of RFC 6298: the clock's granularity.
 const GRANULARITY: Duration = Duration::from_millis(1);
 
+/// The timeout after a SYN that timed out (RFC 6298 (5.7)).
+const AFTER_SYN_TIMEOUT: Duration = Duration::from_secs(3);
+
 impl RttEstimator {
     pub(crate) fn new(config: &TcpConfig) -> Self {
         Self { srtt: None, rttvar: Duration::ZERO, min: Duration::MAX, rto: config.initial_rto, backoff: 0 }
@@ -45,19 +48,31 @@ impl RttEstimator {
         self.srtt = Some(srtt);
         let rto = srtt + (self.rttvar * 4).max(GRANULARITY);
         self.rto = rto.clamp(config.min_rto, config.max_rto);
+        // RFC 6298 section 5: a sample, and nothing less, ends the backing off. An ACK of what was sent twice says
+        // nothing of the path, which may have become slower than the timeout.
+        self.backoff = 0;
     }
 
-    /// Something new was acknowledged: the timeout is what the samples say again (RFC 6298 section 5).
+    /// The handshake is complete, but its SYN had timed out: without a sample the timeout is three seconds (RFC 6298
+    /// (5.7)).
+    pub(crate) fn on_syn_timed_out(&mut self) {
+        if self.srtt.is_none() {
+            self.rto = self.rto.max(AFTER_SYN_TIMEOUT);
+        }
+        self.backoff = 0;
+    }
+
+    /// What was waited for was the peer's window, and not the path.
     pub(crate) fn reset_backoff(&mut self) {
         self.backoff = 0;
     }
 
     /// RFC 6298 (5.5): the timeout doubles.
     pub(crate) fn back_off(&mut self) {
-        self.backoff += 1;
+        self.backoff = self.backoff.saturating_add(1);
     }
 
-    /// Timeouts in a row.
+    /// How often the timeout was doubled.
     pub(crate) fn backoff(&self) -> u32 {
         self.backoff
     }

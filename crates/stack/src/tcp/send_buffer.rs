@@ -1,6 +1,9 @@
 //! What an application has written and the peer has not acknowledged: chunks that segments refer to without
 //! copying.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -82,7 +85,7 @@ impl SendBuffer {
                 _ => None,
             });
             let Some(tail) = tail else {
-                let Some(staging) = fresh(pool, bytes.len(), self.len()) else { break };
+                let Some(staging) = fresh(pool, bytes.len(), self.filled()) else { break };
                 self.held += staging.true_size();
                 self.chunks.push_back(Chunk { start: self.end, data: Data::Copied(staging) });
                 continue;
@@ -93,6 +96,12 @@ impl SendBuffer {
             self.end += len as u64;
         }
         written
+    }
+
+    /// Bytes queued, if the last of them were copied: many small writes make bulk, too.
+    fn filled(&self) -> usize {
+        let copied = self.chunks.back().is_some_and(|chunk| matches!(chunk.data, Data::Copied(_)));
+        if copied { self.len() } else { 0 }
     }
 
     /// Takes bytes off the front of an application's own buffer, without copying, as many as `limit` leaves room

@@ -36,6 +36,9 @@ pub(crate) enum Verdict {
     Reuse(SeqNumber),
 }
 
+/// Places of connections that are gone that are no reason to look for them.
+const ORDER_SLACK: usize = 64;
+
 #[derive(Debug, Default)]
 pub(crate) struct TimeWait {
     entries: SlotMap<TimeWaitKey, Remembered>,
@@ -62,6 +65,10 @@ impl TimeWait {
             expires,
         });
         self.order.push_back((expires, key));
+        // Connections that made room for new ones (RFC 6191) leave their places here; they do not pile up.
+        if self.order.len() > 2 * self.entries.len() + ORDER_SLACK {
+            self.order.retain(|(_, key)| self.entries.contains_key(*key));
+        }
         (key, forgotten)
     }
 

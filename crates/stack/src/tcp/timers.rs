@@ -4,6 +4,7 @@
 use super::congestion::CongestionControl;
 use super::connection::{Connection, State};
 use super::input::{Context, Effects};
+use super::output::Plan;
 use crate::socket::SocketError;
 use crate::time::Instant;
 
@@ -31,7 +32,11 @@ impl Connection {
     }
 
     fn on_retransmit(&mut self, cx: &mut Context<'_>, effects: &mut Effects) {
-        if self.listed {
+        if self.user_timeout_passed(cx.now) {
+            self.fail(SocketError::TimedOut, effects);
+            return;
+        }
+        if self.listed && self.plan(false).is_some_and(|plan| plan != Plan::Ack) {
             // The device has not even taken what there is to say: that is no sign from the network.
             self.start_retransmit(cx.now, cx.config);
             return;
@@ -41,13 +46,20 @@ impl Connection {
             State::SynReceived => cx.config.syn_ack_retries,
             _ => cx.config.retries,
         };
-        // RFC 9293 MUST-20 to MUST-23 (R2), and the user timeout of RFC 5482.
-        if self.rtt.backoff() >= limit.into() || self.user_timeout_passed(cx.now) {
+        // RFC 9293 MUST-20 to MUST-23 (R2). A peer that took its window back and goes on answering is there: then
+        // this is a probe of its window (MUST-35, MUST-37).
+        let answers = self.snd_wnd == 0
+            && self.state.is_synchronized()
+            && cx.now.saturating_since(self.last_received) < 2 * cx.config.max_rto
+            && (self.owned || self.listener.is_some());
+        if self.timeouts >= limit.into() && !answers {
             self.fail(SocketError::TimedOut, effects);
             return;
         }
         cx.counters.tcp.timeouts += 1;
         self.timed = None;
+        let again = self.timeouts > 0;
+        self.timeouts = self.timeouts.saturating_add(1);
         match self.state {
             State::SynSent | State::SynReceived => {
                 cx.counters.tcp.retransmissions += 1;
@@ -56,7 +68,7 @@ impl Connection {
             }
             _ => {
                 let flight = self.flight();
-                let again = self.scoreboard.on_timeout();
+                self.scoreboard.on_timeout(again);
                 self.congestion.on_timeout(cx.now, flight, again);
                 if self.scoreboard.next_lost().is_none() {
                     // Everything outstanding was reported as held: the acknowledgement itself is missing.
@@ -77,7 +89,8 @@ impl Connection {
             self.fail(SocketError::TimedOut, effects);
             return;
         }
-        if orphaned && self.rtt.backoff() >= cx.config.retries.into() {
+        self.timeouts = self.timeouts.saturating_add(1);
+        if orphaned && self.timeouts > cx.config.retries.into() {
             self.abandon(effects);
             return;
         }
@@ -89,7 +102,7 @@ impl Connection {
         }
         self.stuck_since.get_or_insert(cx.now);
         self.rtt.back_off();
-        self.deadlines.persist = Some(cx.now + self.rtt.rto(cx.config));
+        self.deadlines.persist = Some(self.by_user_timeout(cx.now + self.rtt.rto(cx.config)));
     }
 
     fn on_keepalive(&mut self, cx: &mut Context<'_>, effects: &mut Effects) {

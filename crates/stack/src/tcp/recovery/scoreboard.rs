@@ -29,6 +29,8 @@ pub(crate) struct Scoreboard {
     /// Recovery ends when everything below this is acknowledged.
     recovery_point: u64,
     phase: Phase,
+    /// The next lost segment goes at once, however full the network still is.
+    owes: bool,
     duplicates: u32,
     /// Without SACK: bytes that duplicate ACKs say have left the network.
     departed: u64,
@@ -46,6 +48,14 @@ impl Scoreboard {
     /// What was lost is sent again up to a position.
     pub(crate) fn on_resent(&mut self, end: u64) {
         self.resent = self.resent.max(end);
+        self.owes = false;
+    }
+
+    /// Whether the next lost segment goes at once, whatever the window has room for: the first of a recovery (RFC
+    /// 6675 section 5, step 4.3; RFC 5681 section 3.2, step 3), and without SACK the one a partial ACK stops at (RFC
+    /// 6582 section 3.2, step 3).
+    pub(crate) fn owes_a_segment(&self) -> bool {
+        self.owes
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -97,11 +107,13 @@ impl Scoreboard {
             self.departed = 0;
             self.lost_edge = una;
             self.resent = una;
+            self.owes = false;
             return Some(std::mem::take(&mut self.phase));
         }
         if self.phase == Phase::Fast && !sack {
             // RFC 6582: what a partial ACK stops at is lost too.
             self.lost_edge = self.lost_edge.max((una + u64::from(mss)).min(self.nxt));
+            self.owes = true;
         }
         None
     }
@@ -129,6 +141,7 @@ impl Scoreboard {
                 self.resent = self.una;
                 self.recovery_point = self.nxt;
                 self.phase = Phase::Fast;
+                self.owes = true;
                 true
             }
             Phase::Open => false,
@@ -139,9 +152,8 @@ impl Scoreboard {
         }
     }
 
-    /// The retransmission timer fired: everything not sacked is lost. Whether it had fired before for this data.
-    pub(crate) fn on_timeout(&mut self) -> bool {
-        let again = self.phase == Phase::Timeout;
+    /// The retransmission timer fired, for the first time or `again` without progress: everything not sacked is lost.
+    pub(crate) fn on_timeout(&mut self, again: bool) {
         if again {
             // RFC 2018 section 8: do not rely on reports for ever.
             self.sacked.clear();
@@ -152,7 +164,7 @@ impl Scoreboard {
         self.resent = self.una;
         self.duplicates = 0;
         self.departed = 0;
-        again
+        self.owes = false;
     }
 
     /// The next range to be sent again.
@@ -224,11 +236,11 @@ mod tests {
     fn after_a_timeout_everything_unreported_is_sent_again() {
         let mut board = sent(1_001);
         board.on_sack([(201, 301)].into_iter());
-        assert!(!board.on_timeout());
+        board.on_timeout(false);
         assert_eq!((board.pipe(), board.next_lost()), (0, Some((1, 201))));
         board.on_resent(201);
         assert_eq!(board.next_lost(), Some((301, 1_001)));
-        assert!(board.on_timeout(), "again");
+        board.on_timeout(true);
         assert_eq!(board.next_lost(), Some((1, 1_001)), "reports are not relied on for ever");
     }
 }
