@@ -581,6 +581,8 @@ impl Connection {
     fn on_fin(&mut self, effects: &mut Effects) {
         self.early_fin = None;
         self.fin_received = true;
+        // What the peer sent beyond its own FIN is no part of the stream, and may not be reported.
+        self.receive.prune(0);
         self.rcv_nxt += 1;
         self.pending.ack = true;
         effects.ready |= Ready::READABLE;
