@@ -285,3 +285,19 @@ fn a_client_that_never_ends_its_head_is_sent_away() {
         assert_eq!(started.elapsed().as_secs(), HEAD_DEADLINE.as_secs());
     });
 }
+
+#[test]
+fn a_body_that_stops_coming_is_given_up() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let client = Client { site: Rc::new(Site::new(Vec::new, None)) };
+        let started = tokio::time::Instant::now();
+        let mut stream = client.open();
+        stream.write_all(b"POST /sha256 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc").await.unwrap();
+        let mut answered = Vec::new();
+        stream.read_to_end(&mut answered).await.unwrap();
+        assert_eq!(parse(&answered).status, 408);
+        assert!(started.elapsed().as_secs() >= 60);
+    });
+}

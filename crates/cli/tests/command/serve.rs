@@ -162,6 +162,19 @@ fn options_can_come_from_a_file() {
     assert_eq!(get(http.parse().unwrap(), "/").status, 200);
 }
 
+#[test]
+fn every_frame_can_be_written_to_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("frames.pcapng");
+    let server = Server::start(&["--pcap", capture.to_str().unwrap()]);
+    assert_eq!(get(server.http(), "/bytes/100000").body.len(), 100_000);
+    server.stop(Signal::TERM);
+    let written = std::fs::read(capture).unwrap();
+    // The block type that a pcapng file begins with.
+    assert_eq!(written[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+    assert!(written.len() > 100_000);
+}
+
 const MEASURING: [&str; 8] =
     ["--discard", "9", "--chargen", "19", "--publish", "127.0.0.1:0:9", "--publish", "127.0.0.1:0:19"];
 
