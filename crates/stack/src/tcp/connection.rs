@@ -352,7 +352,7 @@ impl Connection {
             options.timestamps = Some(Timestamps { value: self.timestamp(now), echo: self.ts_recent });
         }
         if self.sack && self.receive.has_gaps() {
-            for (start, end) in self.receive.gaps_for_sack() {
+            for (start, end) in self.receive.gaps_for_sack(self.pending.reports.into()) {
                 options.sack.push(self.rcv_nxt + start, self.rcv_nxt + end);
             }
         }

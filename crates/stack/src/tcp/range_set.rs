@@ -74,6 +74,11 @@ impl RangeSet {
         self.bytes = 0;
     }
 
+    /// How many ranges there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Bytes in all ranges.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

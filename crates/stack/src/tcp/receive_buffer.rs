@@ -55,10 +55,16 @@ impl ReceiveBuffer {
     }
 
     /// Ranges beyond the next byte, relative to it, the newest first (RFC 2018 section 4), then the nearest.
-    pub(crate) fn gaps_for_sack(&self) -> ArrayVec<(u32, u32), 4> {
+    ///
+    /// A burst is reported in several acknowledgements made at one instant; `behind` says how many will follow this
+    /// one. Each has other ranges behind the newest, so that together they tell of more than one has room for.
+    pub(crate) fn gaps_for_sack(&self, behind: usize) -> ArrayVec<(u32, u32), 4> {
         let mut blocks = ArrayVec::new();
-        let newest = self.recent.iter().filter_map(|position| self.covered.containing(*position));
-        for (start, end) in newest.chain(self.covered.iter().take(blocks.capacity())) {
+        let newest = self.recent.iter().take(if behind > 0 { 1 } else { self.recent.len() });
+        let newest = newest.filter_map(|position| self.covered.containing(*position));
+        let turn = 2 * behind % self.covered.len().max(1);
+        let others = self.covered.iter().skip(turn).chain(self.covered.iter().take(turn));
+        for (start, end) in newest.chain(others.take(blocks.capacity())) {
             let block = ((start - self.next) as u32, (end - self.next) as u32);
             if !blocks.contains(&block) && !blocks.is_full() {
                 blocks.push(block);

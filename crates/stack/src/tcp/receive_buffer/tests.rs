@@ -160,7 +160,7 @@ impl Model {
             assert_eq!(fragment[..], stream(*start, fragment.len()));
             end = start + fragment.len() as u64;
         }
-        let blocks = buffer.gaps_for_sack();
+        let blocks = buffer.gaps_for_sack(0);
         for (at, (start, end)) in blocks.iter().enumerate() {
             assert!(0 < *start && start < end, "a block home ahead of what is acknowledged");
             assert!(blocks[..at].iter().all(|(left, right)| end < left || right < start), "disjoint");
@@ -246,7 +246,7 @@ fn when_memory_is_short_the_nearest_data_out_of_order_is_kept() {
     let slot = pool.capacity(SizeClass::Small);
     buffer.prune(10 * slot + 1);
     assert_eq!(buffer.held(), 10 * slot);
-    assert_eq!(buffer.gaps_for_sack()[..], [(1_000, 11_000)]);
+    assert_eq!(buffer.gaps_for_sack(0)[..], [(1_000, 11_000)]);
     let packet = payload(&pool, 0, 1_000, 1, Home::SmallSlots).unwrap();
     assert_eq!(buffer.push(&pool, packet), 11_000);
 }
