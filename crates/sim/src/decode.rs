@@ -112,6 +112,8 @@ pub struct Segment {
     pub urgent: u16,
     /// Its options.
     pub options: SegmentOptions,
+    /// What is wrong with the options, if anything: those before it were read.
+    pub options_error: Option<String>,
     /// Bytes of the options, padding included.
     pub options_len: usize,
     /// Its payload.
@@ -189,7 +191,7 @@ pub fn decode(frame: &[u8], medium: Medium) -> Result<Decoded, String> {
             let transport = if packet.is_payload_fragmented() {
                 Transport::Fragment
             } else {
-                transport(&ip, packet.payload_ip_number(), sliced.transport.as_ref())?
+                transport(&ip, packet.payload_ip_number(), sliced.transport.as_ref())
             };
             Body::Ip(ip, transport)
         }
@@ -198,9 +200,9 @@ pub fn decode(frame: &[u8], medium: Medium) -> Result<Decoded, String> {
     Ok(Decoded { stations, body })
 }
 
-fn transport(ip: &Ip, number: IpNumber, sliced: Option<&TransportSlice<'_>>) -> Result<Transport, String> {
-    Ok(match sliced {
-        Some(TransportSlice::Tcp(tcp)) => Transport::Tcp(segment(ip, tcp)?),
+fn transport(ip: &Ip, number: IpNumber, sliced: Option<&TransportSlice<'_>>) -> Transport {
+    match sliced {
+        Some(TransportSlice::Tcp(tcp)) => Transport::Tcp(segment(ip, tcp)),
         Some(TransportSlice::Udp(udp)) => Transport::Udp {
             source: SocketAddrV4::new(ip.source, udp.source_port()),
             destination: SocketAddrV4::new(ip.destination, udp.destination_port()),
@@ -213,10 +215,10 @@ fn transport(ip: &Ip, number: IpNumber, sliced: Option<&TransportSlice<'_>>) -> 
             payload: icmp.slice()[8..].to_vec(),
         },
         _ => Transport::Other(number.0),
-    })
+    }
 }
 
-fn segment(ip: &Ip, tcp: &TcpSlice<'_>) -> Result<Segment, String> {
+fn segment(ip: &Ip, tcp: &TcpSlice<'_>) -> Segment {
     let bits = [
         (tcp.fin(), TcpFlags::FIN),
         (tcp.syn(), TcpFlags::SYN),
@@ -229,7 +231,8 @@ fn segment(ip: &Ip, tcp: &TcpSlice<'_>) -> Result<Segment, String> {
         (tcp.ns(), TcpFlags::AE),
     ];
     let set = bits.iter().filter(|(set, _)| *set);
-    Ok(Segment {
+    let (options, options_error) = options(tcp);
+    Segment {
         source: SocketAddrV4::new(ip.source, tcp.source_port()),
         destination: SocketAddrV4::new(ip.destination, tcp.destination_port()),
         seq: tcp.sequence_number(),
@@ -237,13 +240,14 @@ fn segment(ip: &Ip, tcp: &TcpSlice<'_>) -> Result<Segment, String> {
         flags: set.fold(TcpFlags::NONE, |flags, (_, flag)| flags | *flag),
         window: tcp.window_size(),
         urgent: tcp.urgent_pointer(),
-        options: options(tcp)?,
+        options,
+        options_error,
         options_len: tcp.options().len(),
         payload: tcp.payload().to_vec(),
-    })
+    }
 }
 
-fn options(tcp: &TcpSlice<'_>) -> Result<SegmentOptions, String> {
+fn options(tcp: &TcpSlice<'_>) -> (SegmentOptions, Option<String>) {
     let mut options = SegmentOptions::default();
     let mut elements = tcp.options_iterator();
     while let Some(kind) = elements.rest().first().copied() {
@@ -259,10 +263,10 @@ fn options(tcp: &TcpSlice<'_>) -> Result<SegmentOptions, String> {
             }
             Ok(TcpOptionElement::Timestamp(value, echo)) => options.timestamps = Some((value, echo)),
             Err(TcpOptionReadError::UnknownId(_)) => break,
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return (options, Some(error.to_string())),
         }
     }
-    Ok(options)
+    (options, None)
 }
 
 impl fmt::Display for Decoded {

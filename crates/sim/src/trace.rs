@@ -48,6 +48,8 @@ pub struct Trace {
     hasher: SipHasher13,
     frames: u64,
     recent: VecDeque<Event>,
+    /// Whether all frames are remembered.
+    keeps_all: bool,
 }
 
 impl Trace {
@@ -55,7 +57,7 @@ impl Trace {
     const REMEMBERED: usize = 100;
 
     pub(crate) fn new(medium: Medium) -> Self {
-        Self { medium, hasher: SipHasher13::new(), frames: 0, recent: VecDeque::new() }
+        Self { medium, hasher: SipHasher13::new(), frames: 0, recent: VecDeque::new(), keeps_all: false }
     }
 
     pub(crate) fn record(&mut self, at: Instant, from: Side, fate: Fate, bytes: Vec<u8>) {
@@ -65,7 +67,7 @@ impl Trace {
         self.hasher.write_u8(fate as u8);
         self.hasher.write_u64(bytes.len() as u64);
         self.hasher.write(&bytes);
-        if self.recent.len() == Self::REMEMBERED {
+        if self.recent.len() >= Self::REMEMBERED && !self.keeps_all {
             self.recent.pop_front();
         }
         self.recent.push_back(Event { at, from, fate, bytes });
@@ -74,6 +76,16 @@ impl Trace {
     /// A hash over every frame so far, with its time, sender and fate. Runs of the same seed have the same.
     pub fn hash(&self) -> u64 {
         self.hasher.finish()
+    }
+
+    /// Remembers every frame from now on.
+    pub fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
+    /// The frames of a side that are remembered, in the order they were sent.
+    pub fn kept(&self, side: Side) -> Vec<Vec<u8>> {
+        self.recent.iter().filter(|event| event.from == side).map(|event| event.bytes.clone()).collect()
     }
 
     /// Frames so far.

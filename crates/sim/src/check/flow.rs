@@ -77,7 +77,7 @@ impl Flows {
             let scales = options.window_scale.is_some();
             flow.offered = Some(PeerSyn { seq: segment.seq, end, mss: options.mss, scales });
             // What came before the connection's own SYN says nothing about it.
-            flow.reached = flow.reached.filter(|_| flow.synchronised);
+            flow.reached = flow.reached.filter(|_| flow.peer.is_some());
         }
         flow.reached = match flow.reached {
             // What is further ahead than any window is no part of the stream.
@@ -113,7 +113,11 @@ impl Flow {
     /// Learns from what is said which of the SYNs that arrived is the connection's.
     fn on_syn_or_first(&mut self, segment: &Segment) {
         let syn = segment.has(TcpFlags::SYN);
-        if syn && self.our_syn.is_none_or(|(seq, _)| seq != segment.seq) {
+        // Two connections of one instant may begin with the same number; they answer different SYNs then.
+        let other = self.our_syn.is_none_or(|(seq, _)| seq != segment.seq)
+            || segment.has(TcpFlags::ACK)
+                && self.peer.is_some_and(|peer| peer.seq != segment.ack.wrapping_sub(1));
+        if syn && other {
             let (inputs, resets) = (self.inputs, self.resets);
             // A SYN that is no answer begins anew; what arrived before belongs to the past.
             let offered = self.offered.filter(|_| segment.has(TcpFlags::ACK));
@@ -127,7 +131,7 @@ impl Flow {
             return;
         }
         let answers = |offered: &PeerSyn| SeqNumber(offered.seq).before(SeqNumber(segment.ack));
-        self.peer = self.offered.filter(answers).or(self.peer);
+        self.peer = self.peer.or(self.offered.filter(answers));
         self.synchronised = !syn;
     }
 

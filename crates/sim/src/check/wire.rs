@@ -148,6 +148,9 @@ fn check_segment(segment: &Segment) -> Result<(), String> {
     })?;
     require(has(TcpFlags::ACK) || has(TcpFlags::SYN) || has(TcpFlags::RST), || "no ACK".into())?;
     require(!has(TcpFlags::RST) || segment.payload.is_empty(), || "a RST with data".into())?;
+    if let Some(error) = &segment.options_error {
+        return Err(format!("a TCP option that cannot be read: {error}"));
+    }
     let options = &segment.options;
     let on_syn_only = options.mss.is_some() || options.window_scale.is_some() || options.sack_permitted;
     require(has(TcpFlags::SYN) || !on_syn_only, || "an option outside a SYN that belongs on one".into())?;

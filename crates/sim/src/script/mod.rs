@@ -171,6 +171,11 @@ impl Script {
         self.host.accept(listener)
     }
 
+    /// The listener of [`Script::open`], once there is one.
+    pub fn listener(&self) -> Option<ListenerKey> {
+        self.server
+    }
+
     /// Opens a connection from the host to port 80 of the peer, which offers an MSS of 1460 and no other option.
     ///
     /// # Panics

@@ -342,3 +342,31 @@ fn datagrams_wait_while_the_carrier_is_away() {
     pair.drive_for(ms(10));
     assert_eq!(pair.b.udp_recv_all(server).len(), 10);
 }
+
+#[test]
+fn a_datagram_accepted_before_close_still_leaves() {
+    let mut pair = Pair::builder().latency(ms(5)).build();
+    let server = pair.b.udp_bind(53);
+    let client = pair.a.udp_bind(0);
+    for number in 0..3 {
+        pair.a.udp_send(client, pair.b.at(53), &[number]);
+    }
+    pair.a.udp_close(client);
+    pair.drive();
+    let received: Vec<u8> = pair.b.udp_recv_all(server).iter().map(|(_, payload)| payload[0]).collect();
+    assert_eq!(received, [0, 1, 2]);
+    assert_eq!(pair.a.buffers_out(), 0);
+}
+
+#[test]
+fn the_port_of_a_closed_socket_is_free_at_once() {
+    let mut pair = Pair::builder().latency(ms(5)).build();
+    let first = pair.a.udp_bind(5_000);
+    pair.a.udp_send(first, pair.b.at(53), b"still queued");
+    pair.a.udp_close(first);
+    let second = pair.a.udp_bind(5_000);
+    let sender = pair.b.udp_bind(0);
+    pair.b.udp_send(sender, pair.a.at(5_000), b"for the new one");
+    pair.drive();
+    assert_eq!(pair.a.udp_recv_all(second).len(), 1);
+}
