@@ -349,6 +349,7 @@ impl Connection {
         let acknowledged = header.acknowledgement;
         let size = self.segment_size() as u32;
         let una = self.position(acknowledged);
+        let delivered = self.scoreboard.delivered();
         let news = self.sack && !segment.options.sack.is_empty() && {
             let blocks = segment.options.sack;
             let positions = blocks.iter().map(|(start, end)| (self.position(*start), self.position(*end)));
@@ -371,6 +372,10 @@ impl Connection {
             cx.counters.tcp.fast_recoveries += 1;
             self.timed = None;
             self.congestion.on_loss(cx.now, self.flight());
+        }
+        if self.scoreboard.phase() == Phase::Fast {
+            let delivered = self.scoreboard.delivered().saturating_sub(delivered);
+            self.scoreboard.on_delivered(delivered, size);
         }
     }
 

@@ -61,6 +61,7 @@ impl Connection {
         let longest = if offload { (MAX_OFFLOAD / size).max(1) * size } else { size };
         let pipe = self.scoreboard.pipe();
         let congestion_room = u64::from(self.congestion.window()).saturating_sub(pipe);
+        let congestion_room = congestion_room.min(self.scoreboard.allowance());
         let window_end = self.position(self.snd_una) + u64::from(self.snd_wnd);
         if let Some((from, end)) = self.scoreboard.next_lost()
             && (congestion_room >= size as u64 || pipe == 0 || self.scoreboard.owes_a_segment())

@@ -27,8 +27,9 @@ impl NewReno {
     }
 
     fn halve(&mut self, flight: u32) {
-        // RFC 5681 equation 4.
-        self.ssthresh = (flight / 2).max(2 * self.mss);
+        // RFC 5681 equation 4 sets an upper bound. What was sent during a recovery for what the peer reported makes
+        // the flight larger than the network ever held.
+        self.ssthresh = (flight.min(self.cwnd) / 2).max(2 * self.mss);
         self.counted = 0;
     }
 }
@@ -110,7 +111,8 @@ mod tests {
     #[test]
     fn a_second_timeout_of_the_same_data_halves_nothing() {
         let mut reno = NewReno::new(1_000, 10);
-        reno.on_timeout(NOW, 40_000, false);
+        reno.on_ack(NOW, 30_000, None);
+        reno.on_timeout(NOW, 90_000, false);
         reno.on_timeout(NOW, 1_000, true);
         assert_eq!((reno.window(), reno.ssthresh()), (1_000, 20_000));
     }

@@ -31,6 +31,10 @@ pub(crate) struct Scoreboard {
     phase: Phase,
     /// The next lost segment goes at once, however full the network still is.
     owes: bool,
+    /// Bytes delivered in this fast recovery that nothing was sent for yet.
+    balance: u64,
+    /// Bytes that may be sent before the next ACK of a fast recovery.
+    allowance: u64,
     duplicates: u32,
     /// Without SACK: bytes that duplicate ACKs say have left the network.
     departed: u64,
@@ -42,11 +46,36 @@ const DUP_THRESH: u32 = 3;
 impl Scoreboard {
     /// Everything up to `nxt` was sent.
     pub(crate) fn on_sent(&mut self, nxt: u64) {
+        self.spend(nxt.saturating_sub(self.nxt));
         self.nxt = self.nxt.max(nxt);
+    }
+
+    fn spend(&mut self, bytes: u64) {
+        self.balance = self.balance.saturating_sub(bytes);
+        self.allowance = self.allowance.saturating_sub(bytes);
+    }
+
+    /// How far delivery has come: a number that grows by what each ACK reports as delivered.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.una + self.sacked.bytes() + self.departed
+    }
+
+    /// An ACK has delivered so many bytes. In fast recovery it pays for as many, and a segment more (the bound of
+    /// RFC 6937 section 3, PRR-SSRB): a large hole found at once is no reason for a burst, most of which would be lost
+    /// again.
+    pub(crate) fn on_delivered(&mut self, bytes: u64, mss: u32) {
+        self.balance += bytes;
+        self.allowance = self.balance.max(bytes) + u64::from(mss);
+    }
+
+    /// What may be sent now as far as recovery is concerned.
+    pub(crate) fn allowance(&self) -> u64 {
+        if self.phase == Phase::Fast { self.allowance } else { u64::MAX }
     }
 
     /// What was lost is sent again up to a position.
     pub(crate) fn on_resent(&mut self, end: u64) {
+        self.spend(end.saturating_sub(self.resent));
         self.resent = self.resent.max(end);
         self.owes = false;
     }
@@ -142,6 +171,7 @@ impl Scoreboard {
                 self.recovery_point = self.nxt;
                 self.phase = Phase::Fast;
                 self.owes = true;
+                self.balance = 0;
                 true
             }
             Phase::Open => false,
@@ -210,6 +240,24 @@ mod tests {
         assert_eq!((board.next_lost(), board.pipe()), (Some((101, 201)), 600));
         assert_eq!(board.on_acknowledged(501, MSS, true), None);
         assert_eq!(board.on_acknowledged(1_001, MSS, true), Some(Phase::Fast));
+    }
+
+    #[test]
+    fn a_large_hole_found_at_once_is_no_reason_for_a_burst() {
+        let mut board = sent(10_001);
+        let before = board.delivered();
+        board.on_sack([(8_001, 8_401)].into_iter());
+        board.on_duplicate(MSS, true);
+        assert!(board.detect_loss(MSS, true));
+        board.on_delivered(board.delivered() - before, MSS);
+        assert_eq!(board.next_lost(), Some((1, 8_001)));
+        assert_eq!(board.allowance(), 500, "what was delivered, and a segment");
+        board.on_resent(501);
+        assert_eq!(board.allowance(), 0);
+        board.on_delivered(100, MSS);
+        assert_eq!(board.allowance(), 200);
+        board.on_acknowledged(10_001, MSS, true);
+        assert_eq!(board.allowance(), u64::MAX, "the recovery is over");
     }
 
     #[test]
