@@ -34,15 +34,23 @@ impl<'a> SharedFrame<'a> {
     /// writes meanwhile; what was copied is then private.
     pub fn copy_to(&self, into: &mut [u8]) {
         let len = self.len.min(into.len());
-        let words = len / 8;
-        for word in 0..words {
-            // SAFETY: within the frame; volatile, because a peer may write at the same time.
-            let value = unsafe { self.base.cast::<[u8; 8]>().add(word).read_volatile() };
-            into[word * 8..word * 8 + 8].copy_from_slice(&value);
+        let unaligned = self.base.as_ptr().align_offset(align_of::<u64>()).min(len);
+        let (front, rest) = into[..len].split_at_mut(unaligned);
+        let (words, back) = rest.as_chunks_mut::<8>();
+        let words_end = unaligned + words.len() * 8;
+        self.copy_bytes(0, front);
+        for (index, word) in words.iter_mut().enumerate() {
+            // SAFETY: within the frame, and aligned; volatile, because a peer may write at the same time.
+            let value = unsafe { self.base.add(unaligned).cast::<u64>().add(index).read_volatile() };
+            *word = value.to_ne_bytes();
         }
-        for (at, byte) in into[..len].iter_mut().enumerate().skip(words * 8) {
-            // SAFETY: as above.
-            *byte = unsafe { self.base.add(at).read_volatile() };
+        self.copy_bytes(words_end, back);
+    }
+
+    fn copy_bytes(&self, from: usize, into: &mut [u8]) {
+        for (index, byte) in into.iter_mut().enumerate() {
+            // SAFETY: the caller keeps within the frame; volatile, because a peer may write at the same time.
+            *byte = unsafe { self.base.add(from + index).read_volatile() };
         }
     }
 }

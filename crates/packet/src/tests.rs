@@ -228,13 +228,22 @@ fn the_slots_of_both_classes_lie_side_by_side_and_within_the_memory() {
 }
 
 #[test]
-fn a_frame_a_peer_can_write_is_copied_out_whole() {
+fn a_frame_a_peer_can_write_is_copied_out_whole_wherever_it_begins_and_ends() {
     let pool = pool(&Memory::new());
-    let mut frame: Vec<u8> = (0..77).collect();
+    let mut frame: Vec<u8> = (0..100).collect();
     let base = std::ptr::NonNull::new(frame.as_mut_ptr()).unwrap();
-    // SAFETY: `frame` outlives its view.
-    let shared = unsafe { SharedFrame::new(base, frame.len()) };
-    assert_eq!(&pool.copy_of_shared(&shared).unwrap()[..], &frame[..]);
+    for (start, len) in (0..9).flat_map(|start| (0..40).map(move |len| (start, len))) {
+        // SAFETY: within `frame`, which outlives its view.
+        let shared = unsafe { SharedFrame::new(base.add(start), len) };
+        assert_eq!(&pool.copy_of_shared(&shared).unwrap()[..], &frame[start..start + len]);
+        let mut part = [0xFF; 20];
+        shared.copy_to(&mut part);
+        let copied = len.min(20);
+        assert_eq!(
+            (&part[..copied], &part[copied..]),
+            (&frame[start..start + copied], &[0xFF; 20][copied..])
+        );
+    }
 }
 
 #[test]
