@@ -15,8 +15,8 @@ use crate::failure::{Failure, ensure};
 use crate::process;
 use crate::workspace;
 
-const APT_DEADLINE: Duration = Duration::from_secs(8 * 60);
-const CRATE_DEADLINE: Duration = Duration::from_secs(12 * 60);
+const APT_DEADLINE: Duration = Duration::from_secs(15 * 60);
+const CRATE_DEADLINE: Duration = Duration::from_secs(30 * 60);
 const PYTHON_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Where a missing tool comes from.
