@@ -176,6 +176,8 @@ pub struct TcpConfig {
     pub max_connections: usize,
     /// Half-open connections of one listener at most.
     pub syn_backlog: usize,
+    /// Connections that finish without an owner at most; one more is reset when it is closed.
+    pub max_orphans: usize,
     /// How long a connection without an owner may take to hand over what was written.
     pub orphan_timeout: Duration,
     /// The least MSS a peer's option is taken at (CVE-2019-11479).
@@ -212,6 +214,7 @@ impl Default for TcpConfig {
             max_time_wait: 65_536,
             max_connections: 1 << 20,
             syn_backlog: 1_024,
+            max_orphans: 16_384,
             orphan_timeout: Duration::from_secs(60),
             min_mss: 88,
         }

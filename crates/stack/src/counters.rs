@@ -187,6 +187,8 @@ counters! {
         duplicate_acks,
         /// Segments received out of order and kept.
         out_of_order,
+        /// Connections reset at close because too many finish without an owner already.
+        orphans_refused,
         /// Connections in TIME-WAIT that made room for a new one early (RFC 6191) or under pressure.
         time_wait_reused,
     }

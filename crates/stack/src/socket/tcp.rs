@@ -374,11 +374,14 @@ impl Shard {
         if unread || opening || connection.linger == Some(Duration::ZERO) {
             return self.tcp_abort(key);
         }
-        connection.owned = false;
         connection.receive.clear();
         if connection.state == State::Closed {
             return self.tcp.forget(&mut self.core, key);
         }
+        if !self.tcp.adopt_orphan(&mut self.core, key) {
+            return self.tcp_abort(key);
+        }
+        let Some(connection) = self.tcp.connections.get_mut(key) else { return };
         connection.fin_queued = true;
         if connection.state == State::FinWait2 || connection.linger.is_some() {
             let patience = connection.linger.unwrap_or(self.core.config.tcp.orphan_timeout);

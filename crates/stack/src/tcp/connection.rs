@@ -133,6 +133,10 @@ pub(crate) struct Connection {
     pub(crate) active: bool,
     /// An application holds the handle.
     pub(crate) owned: bool,
+    /// It finishes without an owner, and is counted as such.
+    pub(crate) orphaned: bool,
+    /// What a router said that may pass; the reason to be given should the connection be given up.
+    pub(crate) soft_error: Option<SocketError>,
     /// Why it ended, for calls still to come.
     pub(crate) error: Option<SocketError>,
     pub(crate) ready: Ready,
@@ -243,6 +247,8 @@ impl Connection {
             listener: None,
             active: state == State::SynSent,
             owned: false,
+            orphaned: false,
+            soft_error: None,
             error: None,
             ready: Ready::NONE,
             iss,

@@ -1,8 +1,10 @@
 //! TCP (RFC 9293): a shard's connections, listeners, demultiplexing, and the list of those that want to send.
 
+mod acknowledge;
 mod challenge;
 mod congestion;
 mod connection;
+mod failure;
 mod input;
 mod isn;
 mod listener;
@@ -37,7 +39,6 @@ pub(crate) use tuple::Tuple;
 
 use crate::core::{Addressed, Core, Timer};
 use crate::hash::{Keyed, KeyedMap};
-use crate::ip::icmp::{ErrorKind, IcmpError};
 use crate::ip::output::{DEFAULT_TTL, IpOutput};
 use crate::ip::{InterfaceId, IpInput};
 use crate::link::Provider;
@@ -66,6 +67,8 @@ pub(crate) struct Tcp {
     pub(crate) listeners: SlotMap<ListenerKey, Listener>,
     table: KeyedMap<Tuple, Entry>,
     listening: KeyedMap<(Option<IpAddress>, u16), ListenerKey>,
+    /// Connections that finish without an owner.
+    orphans: usize,
     time_wait: TimeWait,
     time_wait_timer: Option<TimerId>,
     /// Connections that may send, by interface.
@@ -91,6 +94,7 @@ impl Tcp {
             listeners: SlotMap::with_key(),
             table: KeyedMap::with_hasher(Keyed::new(random)),
             listening: KeyedMap::with_hasher(Keyed::new(random)),
+            orphans: 0,
             time_wait: TimeWait::default(),
             time_wait_timer: None,
             ready: Default::default(),
@@ -326,6 +330,7 @@ impl Tcp {
     /// Takes a connection out of every table.
     pub(crate) fn forget(&mut self, core: &mut Core, key: ConnectionKey) {
         let Some(connection) = self.connections.remove(key) else { return };
+        self.orphans -= usize::from(connection.orphaned);
         if let Some((timer, _)) = connection.timer {
             core.timers.cancel(timer);
         }
@@ -468,66 +473,6 @@ impl Tcp {
         }
     }
 
-    /// An ICMP error about a segment of ours (RFC 5927): believed only while a connection is being opened,
-    /// and only about what is outstanding.
-    pub(crate) fn on_icmp_error(&mut self, core: &mut Core, error: &IcmpError) {
-        let [a, b, c, d, e, f, g, h] = error.quoted;
-        let local = SocketAddr::new(error.local, u16::from_be_bytes([a, b]));
-        let remote = SocketAddr::new(error.remote, u16::from_be_bytes([c, d]));
-        let Some(Entry::Connection(key)) = self.table.get(&Tuple::new(local, remote)).copied() else {
-            return;
-        };
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let sequence = SeqNumber(u32::from_be_bytes([e, f, g, h]));
-        let outstanding = sequence.at_or_after(connection.snd_una) && sequence.before(connection.snd_nxt);
-        if !outstanding || connection.state != State::SynSent {
-            core.counters.drops.icmp_ignored += 1;
-            return;
-        }
-        let reason = match error.kind {
-            ErrorKind::Refused => SocketError::ConnectionRefused,
-            ErrorKind::Soft(_) => SocketError::HostUnreachable,
-            ErrorKind::TooBig => return,
-        };
-        let mut effects = Effects::default();
-        connection.fail(reason, &mut effects);
-        self.apply(core, key, effects);
-    }
-
-    /// The device is gone: connections by it fail at once.
-    pub(crate) fn on_device_failed(&mut self, core: &mut Core) {
-        self.fail_all(core, SocketError::NetworkDown, false, |connection| {
-            connection.path.interface == InterfaceId::DEVICE
-        });
-    }
-
-    /// An address is no longer ours: connections from it end.
-    pub(crate) fn on_address_removed(&mut self, core: &mut Core, address: IpAddress) {
-        self.fail_all(core, SocketError::ConnectionAborted, true, |connection| {
-            connection.local().ip() == address
-        });
-    }
-
-    fn fail_all(
-        &mut self,
-        core: &mut Core,
-        error: SocketError,
-        tell: bool,
-        which: impl Fn(&Connection) -> bool,
-    ) {
-        let chosen = |(_, connection): &(ConnectionKey, &Connection)| {
-            connection.state != State::Closed && which(connection)
-        };
-        let keys: Vec<_> = self.connections.iter().filter(chosen).map(|(key, _)| key).collect();
-        for key in keys {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            let reset = (tell && connection.state.is_synchronized()).then_some(connection.snd_nxt);
-            let mut effects = Effects { reset, ..Effects::default() };
-            connection.fail(error, &mut effects);
-            self.apply(core, key, effects);
-        }
-    }
-
     /// Queues a RST.
     pub(crate) fn reset(
         &mut self,
@@ -628,6 +573,20 @@ impl Tcp {
 
     pub(crate) fn connection_ready(&mut self, key: ConnectionKey) -> Option<&mut Ready> {
         self.connections.get_mut(key).map(|connection| &mut connection.ready)
+    }
+
+    /// Lets a connection finish without its owner. False if there are too many such.
+    pub(crate) fn adopt_orphan(&mut self, core: &mut Core, key: ConnectionKey) -> bool {
+        if self.orphans >= core.config.tcp.max_orphans {
+            core.counters.tcp.orphans_refused += 1;
+            return false;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.owned = false;
+            connection.orphaned = true;
+            self.orphans += 1;
+        }
+        true
     }
 
     pub(crate) fn remembered(&self) -> usize {

@@ -53,7 +53,7 @@ impl Connection {
             && cx.now.saturating_since(self.last_received) < 2 * cx.config.max_rto
             && (self.owned || self.listener.is_some());
         if self.timeouts >= limit.into() && !answers {
-            self.fail(SocketError::TimedOut, effects);
+            self.fail(self.soft_error.unwrap_or(SocketError::TimedOut), effects);
             return;
         }
         cx.counters.tcp.timeouts += 1;
