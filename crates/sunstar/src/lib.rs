@@ -73,3 +73,8 @@ pub use sunstar_stack::{
 pub use sunstar_wire::Ecn;
 pub use tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpStream, WriteHalf};
 pub use udp::UdpSocket;
+
+/// The first program of the README compiles, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use sunstar_stack::time::Instant;
-use sunstar_stack::{ConnectOptions, InterfaceAddress, InterfaceId, ListenOptions};
+use sunstar_stack::{ConnectOptions, InterfaceAddress, InterfaceId, ListenOptions, TcpInfo};
 use tokio::task::JoinHandle;
 
 use crate::address::ToSocketAddress;
@@ -113,6 +113,11 @@ impl Net {
     /// What the shards counted, and what they hold.
     pub fn stats(&self) -> Stats {
         Stats { shards: ShardStats::of(&self.engine).into_iter().collect() }
+    }
+
+    /// A reading of every TCP connection of this shard; those in TIME-WAIT are only remembered, and not among them.
+    pub fn connections(&self) -> Vec<TcpInfo> {
+        self.engine.read(|shard| shard.tcp_connections().collect()).unwrap_or_default()
     }
 
     /// Runs a task beside this one, on the same shard.

@@ -3,8 +3,9 @@
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use common::{alone, pattern, two_hosts};
+use common::{alone, pattern, two_hosts, two_hosts_that};
 use sunstar::wire::WireConfig;
 use sunstar::{Ecn, UdpTransmit};
 use tokio::io::ReadBuf;
@@ -210,6 +211,38 @@ fn a_sender_without_credit_waits_and_nothing_is_lost_on_a_wire() {
         },
     );
     assert_eq!(received, COUNT);
+}
+
+#[test]
+fn hosts_that_fall_asleep_between_any_two_frames_miss_none() {
+    const ROUNDS: u32 = 3_000;
+    two_hosts_that(
+        |host| host.spin(Duration::ZERO),
+        &WireConfig::default(),
+        |net, meeting| async move {
+            let socket = net.udp_bind("0.0.0.0:9").unwrap();
+            meeting.wait().await;
+            let mut buffer = [0; 4];
+            for _ in 0..ROUNDS {
+                let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+                socket.send_to(&buffer[..len], from).await.unwrap();
+            }
+            meeting.wait().await;
+        },
+        |net, meeting| async move {
+            meeting.wait().await;
+            let socket = net.udp_bind("0.0.0.0:0").unwrap();
+            socket.connect((common::A, 9)).unwrap();
+            let mut buffer = [0; 4];
+            for round in 0..ROUNDS {
+                // There is no timer that would wake anybody who missed it.
+                socket.send(&round.to_ne_bytes()).await.unwrap();
+                socket.recv(&mut buffer).await.unwrap();
+                assert_eq!(buffer, round.to_ne_bytes());
+            }
+            meeting.wait().await;
+        },
+    );
 }
 
 #[test]

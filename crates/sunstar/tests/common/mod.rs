@@ -48,15 +48,29 @@ where
     F: Future<Output: Send + 'static>,
     G: Future,
 {
+    two_hosts_that(|host| host, config, first, second)
+}
+
+/// The same with hosts that are described further.
+pub fn two_hosts_that<F, G>(
+    describe: fn(Builder) -> Builder,
+    config: &WireConfig,
+    first: impl FnOnce(Net, Meeting) -> F + Send + 'static,
+    second: impl FnOnce(Net, Meeting) -> G,
+) -> (F::Output, G::Output)
+where
+    F: Future<Output: Send + 'static>,
+    G: Future,
+{
     let (left, right) = wire::pair(config).expect("a wire takes two descriptors");
     let meeting = Arc::new(Barrier::new(2));
     let same = Arc::clone(&meeting);
     let other = std::thread::spawn(move || {
         let builder = Builder::new().device(Device::Wire(left)).address("10.0.0.1/24".parse().unwrap());
-        run(builder, |net| first(net, same))
+        run(describe(builder), |net| first(net, same))
     });
     let builder = Builder::new().device(Device::Wire(right)).address("10.0.0.2/24".parse().unwrap());
-    let second = run(builder, |net| second(net, meeting));
+    let second = run(describe(builder), |net| second(net, meeting));
     let first = other.join().expect("the first host's thread ends well");
     let runs = "a host runs, and all its buffers come home";
     (first.expect(runs), second.expect(runs))

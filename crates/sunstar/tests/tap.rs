@@ -1,0 +1,152 @@
+//! A tap, with the kernel's own TCP and UDP at the other end. Each test runs itself again in a network namespace
+//! of its own.
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream as MachineStream, UdpSocket as MachineSocket};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{pattern, run};
+use sunstar::{Builder, Device, Net, Tap};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const INSIDE: &str = "SUNSTAR_TEST_IN_NAMESPACE";
+
+/// Runs a test of this file in a fresh network namespace, by name, in a process of its own.
+fn in_namespace(name: &str, test: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return test();
+    }
+    let program = std::env::current_exe().expect("a test knows its own program");
+    let as_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    let ended = Command::new("unshare")
+        .arg(if as_root { "-n" } else { "-Urn" })
+        .arg(program)
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "1")
+        .status();
+    let succeeded = ended.expect("unshare (util-linux) is installed").success();
+    assert!(
+        succeeded,
+        "it failed inside; it needs a network namespace: run it as root, or allow `unshare -Urn`"
+    );
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip (iproute2) is installed");
+    assert!(status.success(), "ip {arguments}");
+}
+
+fn on_tap() -> Builder {
+    Builder::new().device(Device::Tap(Tap::new("sun0"))).address("10.9.0.2/24".parse().unwrap())
+}
+
+/// Gives the kernel its address, and runs a program of the machine on a thread of its own.
+async fn machine<T: Send + 'static>(program: impl FnOnce() -> T + Send + 'static) -> T {
+    ip("address replace 10.9.0.1/24 dev sun0");
+    tokio::task::spawn_blocking(program).await.unwrap()
+}
+
+async fn echo(net: Net) {
+    let listener = net.tcp_bind("0.0.0.0:7").unwrap();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        net.spawn(async move {
+            let (mut reader, mut writer) = stream.split();
+            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn the_kernels_tcp_gets_back_what_it_sent_in_large_segments_both_ways() {
+    in_namespace("the_kernels_tcp_gets_back_what_it_sent_in_large_segments_both_ways", || {
+        let stats = run(on_tap(), |net| async move {
+            net.spawn(echo(net.clone()));
+            let same = machine(|| {
+                let mut stream = MachineStream::connect("10.9.0.2:7").unwrap();
+                let mut writer = stream.try_clone().unwrap();
+                let writing = std::thread::spawn(move || {
+                    writer.write_all(&pattern(16 << 20)).unwrap();
+                    writer.shutdown(Shutdown::Write).unwrap();
+                });
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes).unwrap();
+                writing.join().unwrap();
+                bytes == pattern(16 << 20)
+            });
+            assert!(same.await);
+            net.stats()
+        });
+        let device = &stats.unwrap().shards[0].device;
+        assert!(device.segmented > 0 && device.coalesced > 0, "{device:?}");
+    });
+}
+
+#[test]
+fn the_kernel_answers_a_ping_and_a_datagram_and_is_answered() {
+    in_namespace("the_kernel_answers_a_ping_and_a_datagram_and_is_answered", || {
+        let answer = run(on_tap(), |net| async move {
+            let asked = machine(|| {
+                let socket = MachineSocket::bind("10.9.0.1:9").unwrap();
+                let mut buffer = [0; 100];
+                let (len, from) = socket.recv_from(&mut buffer).unwrap();
+                socket.send_to(&buffer[..len], from).unwrap();
+            });
+            let answer = async {
+                let ping = net.echo().unwrap();
+                loop {
+                    // Until the kernel's side has its address.
+                    ping.send([10, 9, 0, 1].into(), 1, 64, b"").await.unwrap();
+                    let reply = tokio::time::timeout(Duration::from_millis(200), ping.recv()).await;
+                    if reply.is_ok() {
+                        break;
+                    }
+                }
+                let socket = net.udp_bind("0.0.0.0:0").unwrap();
+                let mut buffer = [0; 100];
+                loop {
+                    // Until its socket is bound; a datagram that nobody took is gone.
+                    socket.send_to(b"over and back", "10.9.0.1:9").await.unwrap();
+                    let reply =
+                        tokio::time::timeout(Duration::from_millis(200), socket.recv(&mut buffer)).await;
+                    if let Ok(len) = reply {
+                        return buffer[..len.unwrap()].to_vec();
+                    }
+                }
+            };
+            let ((), answer) = tokio::join!(asked, answer);
+            answer
+        });
+        assert_eq!(answer.unwrap(), b"over and back");
+    });
+}
+
+#[test]
+fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on() {
+    in_namespace("when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on", || {
+        let stats = run(on_tap(), |net| async move {
+            let listener = net.tcp_bind("0.0.0.0:7").unwrap();
+            let program = machine(|| MachineStream::connect("10.9.0.2:7").unwrap());
+            let (kept_open, accepted) = tokio::join!(program, listener.accept());
+            let (mut stream, _) = accepted.unwrap();
+            let started = Instant::now();
+            ip("link delete sun0");
+            let error = stream.read(&mut [0; 1]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NetworkDown);
+            assert!(started.elapsed() < Duration::from_secs(2), "deleting the link takes most of it");
+            drop(kept_open);
+            // The loopback is still there.
+            let (client, server) = tokio::join!(net.tcp_connect("127.0.0.1:7"), listener.accept());
+            client.unwrap().write_all(b"!").await.unwrap();
+            let mut last = [0];
+            server.unwrap().0.read_exact(&mut last).await.unwrap();
+            net.stats()
+        });
+        let device = &stats.unwrap().shards[0].device;
+        assert!(!device.up);
+        assert!(device.failure.as_ref().is_some_and(|failure| failure.contains("tap")), "{device:?}");
+    });
+}
