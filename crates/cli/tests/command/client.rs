@@ -1,6 +1,6 @@
 //! An HTTP client of a few lines over the system's TCP: nothing of it is shared with the server.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -69,6 +69,15 @@ impl Client {
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.send("GET", path, "", b"");
         self.receive()
+    }
+
+    /// Whether nothing has arrived so far.
+    pub(crate) fn has_nothing_yet(&mut self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]).map_err(|error| error.kind());
+        stream.set_nonblocking(false).unwrap();
+        peeked == Err(ErrorKind::WouldBlock)
     }
 
     /// Whether the server has ended the connection, in order and with nothing more to say.

@@ -120,6 +120,10 @@ fn at_the_cap_a_connection_waits_for_another_to_end() {
     assert_eq!(first.get("/stats.json").status, 200);
     let mut second = Client::connect(server.http());
     second.send("GET", "/bytes/3", "", b"");
+    for _ in 0..100 {
+        assert_eq!(first.get("/bytes/5").body.len(), 5);
+    }
+    assert!(second.has_nothing_yet());
     first.send("GET", "/bytes/5", "Connection: close\r\n", b"");
     assert_eq!(first.receive().body.len(), 5);
     drop(first);
