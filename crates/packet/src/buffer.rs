@@ -1,4 +1,4 @@
-//! A range of a slot on its own shard: counted and clonable.
+//! A range of a slot on its own shard: counted, and cheap to clone.
 
 use std::ops::Deref;
 use std::ptr::NonNull;
