@@ -33,6 +33,9 @@ pub(crate) enum Failure {
         /// What the stack says.
         source: io::Error,
     },
+    /// The device is gone.
+    #[error("the network device failed: {0}; start again once it is back")]
+    Device(String),
     /// A task of the server's own did not survive.
     #[error("a task of the server ended early: {0}; please report this")]
     Task(tokio::task::JoinError),

@@ -39,7 +39,7 @@ pub(crate) struct ServeOptions {
     /// Print JSON, an object a line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Read further options from a TOML file: keys like the arguments', and the stack's own settings in [stack]
+    /// Read further options from a TOML file: keys like the arguments', and the stack's own settings in `[stack]`
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,

@@ -25,6 +25,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long connections may then take to close in order.
 const CLOSE: Duration = Duration::from_secs(2);
 
+/// How often to look whether the device is still there.
+const LOOK_AT_DEVICE: Duration = Duration::from_secs(1);
+
 /// Connections of the discard service, and of the character generator, at a time.
 const MEASURING_CONNECTIONS: usize = 1_000;
 
@@ -49,6 +52,7 @@ async fn serve(net: Net, settings: ServeSettings, files: Option<Files>) -> Resul
 
     tokio::select! {
         ended = services.join_next() => return ended.map_or(Ok(()), flatten),
+        reason = device_failure(&net) => return Err(Failure::Device(reason)),
         () = signals.next() => {}
     }
     // It fails only when every service has ended already.
@@ -115,6 +119,17 @@ async fn answer(stream: TcpStream, site: Rc<Site>, stop: Stop) {
     if nodelay.is_ok() {
         // How one client's connection ended is in the counters; there is nobody to tell.
         let _ = http::serve(stream, site, stop.wait()).await;
+    }
+}
+
+/// Waits until a shard's device has failed for good; why. Listeners outlive it, but nobody can reach them.
+async fn device_failure(net: &Net) -> String {
+    let mut interval = tokio::time::interval(LOOK_AT_DEVICE);
+    loop {
+        interval.tick().await;
+        if let Some(reason) = net.stats().shards.into_iter().find_map(|shard| shard.device.failure) {
+            return reason;
+        }
     }
 }
 
