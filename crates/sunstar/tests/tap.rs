@@ -125,6 +125,23 @@ fn the_kernel_answers_a_ping_and_a_datagram_and_is_answered() {
 }
 
 #[test]
+fn a_stack_that_sleeps_hears_at_once_that_its_tap_was_deleted() {
+    in_namespace("a_stack_that_sleeps_hears_at_once_that_its_tap_was_deleted", || {
+        let heard = run(on_tap(), |net| async move {
+            // The link comes up and the kernel says so; then nothing moves, and there is no timer.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            tokio::task::spawn_blocking(|| ip("link delete sun0")).await.unwrap();
+            let deleted = Instant::now();
+            while net.stats().shards[0].device.failure.is_none() {
+                assert!(deleted.elapsed() < Duration::from_millis(100));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        heard.unwrap();
+    });
+}
+
+#[test]
 fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on() {
     in_namespace("when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on", || {
         let stats = run(on_tap(), |net| async move {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{alone, pattern, two_hosts};
 use sunstar::wire::WireConfig;
-use sunstar::{Net, TcpStream};
+use sunstar::{Builder, Net, State, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A connection of a host to itself.
@@ -367,9 +367,29 @@ fn options_are_read_back_as_they_were_set() {
         assert!(client.nodelay().unwrap());
         client.set_keepalive(Some(sunstar::Keepalive::default())).unwrap();
         client.set_user_timeout(Some(Duration::from_secs(9))).unwrap();
-        assert_eq!(client.info().unwrap().state, sunstar::State::Established);
+        assert_eq!(client.info().unwrap().state, State::Established);
         assert_eq!(client.info().unwrap().local, server.info().unwrap().remote);
     });
+}
+
+#[test]
+fn a_deadline_set_after_a_long_sleep_counts_from_the_call() {
+    let mut config = sunstar::ShardConfig::default();
+    config.tcp.orphan_timeout = Duration::from_millis(400);
+    let states = common::run(Builder::new().config(config), |net| async move {
+        let (client, mut server) = pair(&net).await;
+        // The shard sleeps for longer than the timeout: nothing happens meanwhile.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        drop(client);
+        assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let orphaned: Vec<_> = net.connections().iter().map(|connection| connection.state).collect();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        (orphaned, net.connections().iter().map(|connection| connection.state).collect::<Vec<_>>())
+    });
+    let (orphaned, later) = states.unwrap();
+    assert!(orphaned.contains(&State::FinWait2), "{orphaned:?}");
+    assert!(!later.contains(&State::FinWait2), "the timeout has passed: {later:?}");
 }
 
 #[test]

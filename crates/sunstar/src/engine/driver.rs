@@ -4,9 +4,10 @@
 //! nothing to do it goes on turning for a while (waking from a sleep costs more than many empty turns), and
 //! then waits for the device's descriptor, for the next deadline, and for a call that leaves work.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
@@ -53,7 +54,7 @@ pub(crate) struct Driver<D, M> {
     port: Port<D>,
     mesh: M,
     wakeup: Wakeup,
-    descriptor: Option<AsyncFd<OwnedFd>>,
+    descriptor: Option<Watch>,
     timer: Option<Pin<Box<Sleep>>>,
     idle_since: Option<Instant>,
     woken: Vec<Waker>,
@@ -67,7 +68,7 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
     pub(crate) fn new(engine: Rc<Engine>, device: D, mesh: M, wakeup: Wakeup) -> io::Result<Self> {
         let descriptor = match &wakeup {
             Wakeup::Partner(_) => None,
-            Wakeup::Descriptor { .. } => device.descriptor().map(wait_for).transpose()?,
+            Wakeup::Descriptor { .. } => device.descriptor().map(Watch::new).transpose()?,
         };
         engine.observe(&device);
         Ok(Self {
@@ -133,17 +134,9 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
 
     /// Sees that the task is woken by the device, or says that it has to look again at once.
     fn listen(&mut self, context: &mut Context<'_>, wants_room: bool) -> Poll<()> {
-        if let Some(descriptor) = &self.descriptor
-            && let Poll::Ready(notified) = descriptor.poll_read_ready(context)
-        {
-            // What was notified may have been seen to since, or not: one more look tells.
-            return match notified {
-                Ok(mut notified) => {
-                    notified.clear_ready();
-                    Poll::Ready(())
-                }
-                Err(_) => Poll::Pending,
-            };
+        // What was notified may have been seen to since, or not: one more look tells.
+        if self.descriptor.as_mut().is_some_and(|descriptor| descriptor.was_notified(context)) {
+            return Poll::Ready(());
         }
         let found = match &mut self.port {
             Port::Open(device) => device.arm(wants_room),
@@ -211,14 +204,40 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Future for Driver<D, M> {
     }
 }
 
-/// The executor waits for a duplicate: the device keeps its own.
-fn wait_for(descriptor: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
-    let duplicate = descriptor.try_clone_to_owned()?;
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe, for types whose descriptor may go before they do"
-    )]
-    AsyncFd::with_interest(duplicate, Interest::READABLE)
+/// Waits for a descriptor, again and again: for something to read, and for its device to be gone.
+struct Watch {
+    notified: Rc<Cell<bool>>,
+    waiting: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Watch {
+    /// Watches a duplicate: the device keeps its own.
+    fn new(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+        let events = Interest::READABLE | Interest::ERROR;
+        let duplicate = descriptor.try_clone_to_owned()?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for types whose descriptor may go before they do"
+        )]
+        let descriptor = AsyncFd::with_interest(duplicate, events)?;
+        let notified = Rc::new(Cell::new(false));
+        let noted = Rc::clone(&notified);
+        let waiting = Box::pin(async move {
+            while let Ok(mut ready) = descriptor.ready(events).await {
+                ready.clear_ready();
+                noted.set(true);
+            }
+            // The executor is ending; nobody will be woken any more.
+            std::future::pending().await
+        });
+        Ok(Self { notified, waiting })
+    }
+
+    /// Whether there was a notification since the last time. The task is woken by the next one.
+    fn was_notified(&mut self, context: &mut Context<'_>) -> bool {
+        let _ = self.waiting.as_mut().poll(context);
+        self.notified.take()
+    }
 }
 
 /// A device that is gone: nothing comes, and nothing goes.
