@@ -33,6 +33,10 @@ impl Buffer {
         at
     }
 
+    pub(crate) fn same_slot(&self, other: &Self) -> bool {
+        self.slot == other.slot
+    }
+
     pub(crate) fn slot(&self) -> &Slot {
         // SAFETY: the count held by this buffer keeps the slot and its home alive.
         unsafe { self.slot.as_ref() }

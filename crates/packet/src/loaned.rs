@@ -27,6 +27,10 @@ unsafe impl Send for LoanedBuffer {}
 unsafe impl Sync for LoanedBuffer {}
 
 impl LoanedBuffer {
+    pub(crate) fn same_slot(&self, other: &Self) -> bool {
+        (self.home, self.index) == (other.home, other.index)
+    }
+
     /// The loan of `len` bytes at `first` in a slot; it takes over a count of the slot.
     pub(crate) fn new(home: NonNull<Home>, index: u32, capacity: u32, first: NonNull<u8>, len: u32) -> Self {
         Self { home, first, len, index, capacity }

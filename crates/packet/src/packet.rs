@@ -50,6 +50,15 @@ impl Fragment {
         }
     }
 
+    /// Whether two pieces lie in the same slot, so that together they hold no more out of use than one.
+    pub fn shares_slot(&self, other: &Fragment) -> bool {
+        match (self, other) {
+            (Fragment::Buffer(one), Fragment::Buffer(other)) => one.same_slot(other),
+            (Fragment::Loaned(one), Fragment::Loaned(other)) => one.same_slot(other),
+            _ => false,
+        }
+    }
+
     /// Makes a loan of a buffer, in place: a packet is too large to be moved piece by piece. The caller has
     /// checked that one may go.
     fn lend(&mut self) {

@@ -55,6 +55,24 @@ fn a_packet_is_trimmed_and_cut_across_its_fragments() {
 }
 
 #[test]
+fn pieces_of_one_slot_are_known_as_such_at_home_and_lent() {
+    let pool = pool(&Memory::new());
+    let (one, other) = (pool.copy_of(b"one slot").unwrap(), pool.copy_of(b"another").unwrap());
+    let mut packet = Packet::new(one.slice(0, 3));
+    for piece in [one.slice(3, 5), other.clone()] {
+        packet.push(piece).unwrap();
+    }
+    let shared = |packet: &Packet| {
+        let pieces = packet.fragments();
+        (pieces[0].shares_slot(&pieces[1]), pieces[1].shares_slot(&pieces[2]))
+    };
+    assert_eq!(shared(&packet), (true, false));
+    let elsewhere =
+        Pool::new(&Memory::new(), &PoolConfig { small_count: 1, ..PoolConfig::default() }).unwrap();
+    assert_eq!(shared(&packet.lend(&pool).unwrap().adopt(&elsewhere)), (true, false));
+}
+
+#[test]
 fn an_empty_pool_refuses_and_counts() {
     let pool = pool(&Memory::new());
     let held: Vec<_> = (0..8).map(|_| pool.allocate(SizeClass::Small, 0).unwrap()).collect();

@@ -154,7 +154,7 @@ impl ReceiveBuffer {
         }
         let fragment = self.queue.pop_front()?;
         self.readable -= fragment.len();
-        self.forget(fragment.true_size());
+        self.release(&fragment);
         Some(fragment)
     }
 
@@ -181,13 +181,15 @@ impl ReceiveBuffer {
         }
         self.readable += len;
         self.next += len as u64;
-        let wasteful =
-            fragment.true_size() > 2 * len && self.held > COMPACT_FROM && self.held > 2 * self.readable;
+        // Neighbours in one slot, as a sender on the same machine makes them, hold it once.
+        let shares = self.queue.back().is_some_and(|last| last.shares_slot(&fragment));
+        let size = if shares { 0 } else { fragment.true_size() };
+        let wasteful = size > 2 * len && self.held > COMPACT_FROM && self.held > 2 * self.readable;
         if wasteful && self.compact(pool, &fragment) {
             return;
         }
         self.tail = None;
-        self.held += fragment.true_size();
+        self.held += size;
         self.queue.push_back(fragment);
     }
 
@@ -275,6 +277,13 @@ impl ReceiveBuffer {
             self.tail = None;
         }
         if let Some(fragment) = self.queue.pop_front() {
+            self.release(&fragment);
+        }
+    }
+
+    /// The first piece is gone; its slot is held no longer, unless the next one lies in it.
+    fn release(&mut self, fragment: &Fragment) {
+        if !self.queue.front().is_some_and(|next| next.shares_slot(fragment)) {
             self.forget(fragment.true_size());
         }
     }
