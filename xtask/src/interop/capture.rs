@@ -50,9 +50,10 @@ pub(crate) fn inspect(capture: &Path, server: &str) -> Result<u64, Failure> {
     for protocol in ["ip", "tcp", "udp"] {
         tshark.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
     }
-    // Bodies are random bytes, and a gigabyte of them would be put together in memory: what is judged here ends with
-    // TCP and UDP, the answers themselves are curl's to judge.
-    tshark.args(["--disable-protocol", "http", "-Y", SUSPICIOUS, "-T", "fields", "-E", "occurrence=f"]);
+    // Bodies are random bytes, clients' ports may be anybody's, and a gigabyte would be put together in memory: what
+    // is judged here ends with TCP and UDP, the answers themselves are curl's to judge.
+    tshark.args(["-d", "tcp.port==0-65535,data", "-d", "udp.port==0-65535,data"]);
+    tshark.args(["-Y", SUSPICIOUS, "-T", "fields", "-E", "occurrence=f"]);
     for field in FIELDS {
         tshark.args(["-e", field]);
     }
