@@ -8,8 +8,12 @@
 //! - [`Stall`]: around any device, a transmit side that can be closed for a while.
 //! - [`Pcap`]: around any device, a capture file of its traffic.
 //! - [`Faults`]: around any device, frames lost, doubled, damaged and overtaken.
+//!
+//! [`Alarm`] wakes a thread that sleeps, without a system call for one that does not.
 
+mod alarm;
 mod checksum;
+mod doorbell;
 mod faults;
 mod pcap;
 mod stall;
@@ -17,6 +21,7 @@ mod stall;
 pub mod tap;
 pub mod wire;
 
+pub use alarm::Alarm;
 pub use faults::{FaultConfig, FaultCounters, FaultRates, Faults};
 pub use pcap::{Pcap, PcapConfig, PcapError};
 pub use stall::{Stall, StallControl};

@@ -4,21 +4,18 @@
 //! reads it. An end that sleeps is woken through its eventfd, and only then is a system call made. With
 //! offloads on, large packets and unfinished checksums cross as they are: no byte is ever on a real wire.
 
-mod doorbell;
-
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use rtrb::{Consumer, Producer, RingBuffer};
-use rustix::event::EventfdFlags;
 use sunstar_packet::{
     Capabilities, ChecksumNote, DeviceCounters, DeviceError, Fragment, FrameSource, HEADROOM, LinkState,
     Loan, MAX_FRAGMENTS, Medium, Packet, Pool, QueuePair, SegmentationKind, SegmentationOffload, SizeClass,
 };
 
-use doorbell::{Doorbell, FRAMES, ROOM};
+use crate::alarm::Alarm;
 
 /// Bytes of a received frame that lie in one piece, as [`QueuePair::receive`] promises.
 const CONTIGUOUS: usize = 256;
@@ -110,26 +107,13 @@ pub fn pair(config: &WireConfig) -> Result<(WireEnd, WireEnd), WireError> {
 /// What the other end has to know of this one.
 #[derive(Debug)]
 struct Side {
-    doorbell: Doorbell,
-    event: OwnedFd,
+    alarm: Alarm,
     gone: AtomicBool,
 }
 
 impl Side {
     fn new() -> Result<Self, WireError> {
-        let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { doorbell: Doorbell::new(), event, gone: AtomicBool::new(false) })
-    }
-
-    /// Wakes the owner. The only error there can be says that the event is pending already.
-    fn wake(&self) {
-        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
-    }
-
-    fn wake_if_asked(&self, what: u8) {
-        if self.doorbell.ring(what) {
-            self.wake();
-        }
+        Ok(Self { alarm: Alarm::new()?, gone: AtomicBool::new(false) })
     }
 }
 
@@ -277,7 +261,7 @@ impl QueuePair for WireEnd {
             }
         }
         if taken > 0 {
-            self.other().wake_if_asked(FRAMES);
+            self.other().alarm.ring(Alarm::FRAMES);
         }
         Ok(taken)
     }
@@ -308,7 +292,7 @@ impl QueuePair for WireEnd {
             Loan::send_home(self.spent.drain(..));
         }
         if popped > 0 {
-            self.other().wake_if_asked(ROOM);
+            self.other().alarm.ring(Alarm::ROOM);
         }
         Ok(frames.len() - before)
     }
@@ -321,22 +305,20 @@ impl QueuePair for WireEnd {
     }
 
     fn arm(&mut self, wants_room: bool) -> bool {
-        // Before asking: a wake-up for this request must not be taken for an old one.
-        let _ = rustix::io::read(&self.own().event, &mut [0; 8]);
-        self.own().doorbell.ask(if wants_room { FRAMES | ROOM } else { FRAMES });
+        self.own().alarm.ask(if wants_room { Alarm::FRAMES | Alarm::ROOM } else { Alarm::FRAMES });
         let lost = self.link() == LinkState::Down;
         let news_of_loss = lost && !self.knows_of_loss;
         self.knows_of_loss = lost;
         let room = wants_room && !lost && (self.out_of_loans_at.is_some() || !self.outgoing.is_full());
         let found = news_of_loss || room || !self.incoming.is_empty();
         if found {
-            self.own().doorbell.withdraw();
+            self.own().alarm.withdraw();
         }
         found
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.own().event.as_fd())
+        Some(self.own().alarm.descriptor())
     }
 
     fn counters(&self) -> DeviceCounters {
@@ -349,7 +331,7 @@ impl Drop for WireEnd {
         self.own().gone.store(true, Ordering::Release);
         // Frames nobody will read hold their sender's buffers.
         while self.incoming.pop().is_ok() {}
-        self.other().wake();
+        self.other().alarm.wake();
     }
 }
 

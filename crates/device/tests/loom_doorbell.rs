@@ -2,7 +2,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p sunstar-device --release --test 'loom*'`.
 #![cfg(loom)]
 
-#[path = "../src/wire/doorbell.rs"]
+#[path = "../src/doorbell.rs"]
 mod doorbell;
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};

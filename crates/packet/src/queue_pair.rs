@@ -33,6 +33,11 @@ pub trait QueuePair {
         LinkState::Up
     }
 
+    /// Whether frames of others than the shard that turns it wait for room in it.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
     /// Before its shard sleeps: asks for a notification by [`QueuePair::descriptor`] once there is
     /// something to receive, and, if `wants_room`, once there is room to send. True when there already is.
     fn arm(&mut self, wants_room: bool) -> bool {

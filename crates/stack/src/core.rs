@@ -1,6 +1,6 @@
 //! What every protocol of a shard uses: the time of this turn, buffers, interfaces, neighbours, timers, counters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use sunstar_packet::{Buffer, Departure, Medium, Packet, Pool, SizeClass};
 use sunstar_wire::{EtherType, IpAddress, MacAddress};
@@ -8,11 +8,12 @@ use sunstar_wire::{EtherType, IpAddress, MacAddress};
 use crate::config::ShardConfig;
 use crate::counters::Counters;
 use crate::ip::{InterfaceId, Interfaces, Path, Routes};
-use crate::link::{Provider, Want};
-use crate::neighbor::{Neighbors, Resolution};
+use crate::link::Want;
+use crate::neighbor::{self, Neighbors, Resolution};
 use crate::random::Random;
+use crate::siblings::Siblings;
 use crate::socket::{ReadyQueue, SocketError, SocketHandle};
-use crate::steering::Steering;
+use crate::steering::{FlowKey, ShardId, Steering};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) ready: ReadyQueue,
     pub(crate) want: Want,
     pub(crate) steering: Steering,
+    pub(crate) siblings: Siblings,
     pub(crate) counters: Counters,
     /// Sockets whose sender found the pool empty: told when it has buffers again.
     pub(crate) starved: BTreeSet<SocketHandle>,
@@ -55,6 +57,11 @@ impl Core {
     /// How to reach a destination.
     pub(crate) fn path(&self, destination: IpAddress, source: Option<IpAddress>) -> Option<Path> {
         self.routes.find(&self.interfaces, destination, source)
+    }
+
+    /// The shard that packets with this key belong to; nothing if they stay where they arrive.
+    pub(crate) fn steered_to(&self, key: &FlowKey) -> Option<ShardId> {
+        self.steering.shard_of(key)
     }
 
     /// Refuses what would need a device that is gone for good.
@@ -88,17 +95,29 @@ impl Core {
             }
         }
         let key = (interface.id, next_hop);
-        let resolution = self.neighbors.resolve(
-            key,
-            self.now,
-            &self.config.neighbor,
-            &mut self.timers,
-            &mut self.counters,
-        );
-        if self.neighbors.wants(key.0) {
-            self.want.set(key.0, Provider::Neighbor);
-        }
+        let (neighbors, mut context) = self.neighbors();
+        let resolution = neighbors.resolve(key, &mut context);
+        self.want_neighbors(key.0);
         resolution
+    }
+
+    /// The neighbour cache, and what it uses of its shard.
+    pub(crate) fn neighbors(&mut self) -> (&mut Neighbors, neighbor::Context<'_>) {
+        let context = neighbor::Context {
+            now: self.now,
+            config: &self.config.neighbor,
+            timers: &mut self.timers,
+            counters: &mut self.counters,
+            steering: &self.steering,
+            siblings: &mut self.siblings,
+        };
+        (&mut self.neighbors, context)
+    }
+
+    /// Accounts for packets that waited for a neighbour in vain.
+    pub(crate) fn drop_unsent(&mut self, unsent: VecDeque<Packet>) {
+        self.counters.drops.host_unreachable += unsent.len() as u64;
+        self.departed.extend(unsent.iter().filter_map(|packet| packet.notes.departure));
     }
 
     /// Addresses an IP packet to its next hop. While that is being asked for, the packet waits with the

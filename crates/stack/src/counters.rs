@@ -93,6 +93,8 @@ counters! {
         loopback_full,
         /// A sibling's data ring was full.
         mesh_full,
+        /// A packet for a sibling, while every loan of the pool was out.
+        no_loan,
     }
 }
 
@@ -194,6 +196,22 @@ counters! {
     }
 }
 
+counters! {
+    /// What went between this shard and its siblings.
+    MeshCounters {
+        /// Packets that arrived here and were handed to the shard they belong to.
+        forwarded,
+        /// Packets that siblings handed over.
+        received,
+        /// Copies of group datagrams handed to siblings; all of one datagram share its buffer.
+        group_forwarded,
+        /// Control messages told to siblings.
+        control_told,
+        /// Control messages heard from siblings.
+        control_heard,
+    }
+}
+
 /// Everything a shard counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
@@ -209,4 +227,6 @@ pub struct Counters {
     pub udp: UdpCounters,
     /// What went through TCP.
     pub tcp: TcpCounters,
+    /// What went between this shard and its siblings.
+    pub mesh: MeshCounters,
 }

@@ -24,6 +24,12 @@
 //! bytes), the protocol picks the socket whose turn it is, and that socket builds one packet, with the state of
 //! this instant. No room, no question, no packet: buffers fill, and the writer waits.
 //!
+//! # Siblings
+//!
+//! A host may have many shards, which share nothing. A packet that arrived on the wrong one is handed over the
+//! [`Mesh`], once. What all must know (who owns a port, where a neighbour is, who is a member of a group) is told by
+//! whoever knows it, apart from packets, and told again until it was taken (`siblings`).
+//!
 //! # The one door
 //!
 //! Applications call the `tcp_*`, `udp_*` and `echo_*` methods of [`Shard`] with handles. They answer at once;
@@ -39,6 +45,7 @@ mod mesh;
 mod neighbor;
 pub mod random;
 mod shard;
+mod siblings;
 mod socket;
 pub mod steering;
 mod tcp;
@@ -49,7 +56,7 @@ mod udp;
 pub use config::{
     DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, ShardConfig, TcpConfig, UdpConfig,
 };
-pub use counters::{ControlCounters, Counters, Drops, IpCounters, TcpCounters, UdpCounters};
+pub use counters::{ControlCounters, Counters, Drops, IpCounters, MeshCounters, TcpCounters, UdpCounters};
 pub use ip::icmp::{EchoKey, EchoReply};
 pub use ip::{
     FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces, PacketFilter,
@@ -58,6 +65,7 @@ pub use ip::{
 pub use mesh::{Alone, Mesh};
 pub use neighbor::{NeighborInfo, NeighborState};
 pub use shard::{Next, Shard, ShardSetup};
+pub use siblings::Control;
 pub use socket::{ConnectOptions, ListenOptions, Ready, Shutdown, SocketError, SocketHandle, TcpInfo};
 pub use tcp::{ConnectionKey, Keepalive, ListenerKey, State};
 pub use udp::{UdpKey, UdpReceived, UdpTransmit};

@@ -20,8 +20,9 @@ use crate::link::{Loopback, Provider, RoundRobin, Want};
 use crate::mesh::Mesh;
 use crate::neighbor::{NeighborInfo, Neighbors};
 use crate::random::Random;
+use crate::siblings::Siblings;
 use crate::socket::{Ready, ReadyQueue, SocketHandle};
-use crate::steering::{ShardId, Steering};
+use crate::steering::{Decision, FlowKey, ShardId, Steering};
 use crate::tcp::Tcp;
 use crate::time::{Duration, Instant};
 use crate::timer::TimerWheel;
@@ -33,8 +34,8 @@ const PULL_BUDGET: usize = 64;
 const RECEIVE_BUDGET: usize = 32;
 /// Timers fired in one turn at most.
 const TIMER_BUDGET: usize = 256;
-/// How long a shard sleeps at most while a sender waits for buffers.
-const LOOK_FOR_BUFFERS: Duration = Duration::from_millis(1);
+/// How long a shard sleeps at most while a sender waits for buffers, or a sibling has not been told something.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// When a shard wants its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct ShardSetup {
     pub pool: Pool,
     /// How flows are spread over the shards; all siblings have the same.
     pub steering: Steering,
+    /// How many shards with this number there were before: siblings tell a fresh shard all that it has to know.
+    pub incarnation: u32,
     /// The time now.
     pub now: Instant,
 }
@@ -76,13 +79,17 @@ pub struct Shard {
     loopback: Loopback,
     round_robin: [RoundRobin; InterfaceId::COUNT],
     burst: Vec<Packet>,
+    /// Packets that each entry of the indirection table has steered, of those that arrived here.
+    heat: Box<[u64]>,
 }
 
 impl Shard {
     /// A shard without addresses or sockets.
     pub fn new(setup: ShardSetup) -> Self {
-        let ShardSetup { id, config, seed, device, pool, steering, now } = setup;
+        let ShardSetup { id, config, seed, device, pool, mut steering, incarnation, now } = setup;
         let mut random = Random::from_key(seed);
+        let siblings = Siblings::new(id, steering.shards(), incarnation);
+        steering.owners_mut().advance(siblings.first_version());
         Self {
             id,
             tcp: Tcp::new(id, config.ephemeral_ports, &mut random),
@@ -92,6 +99,7 @@ impl Shard {
             loopback: Loopback::default(),
             round_robin: Default::default(),
             burst: Vec::with_capacity(RECEIVE_BUDGET),
+            heat: vec![0; steering.table().entries().len()].into(),
             core: Core {
                 config,
                 now,
@@ -103,6 +111,7 @@ impl Shard {
                 ready: ReadyQueue::default(),
                 want: Want::default(),
                 steering,
+                siblings,
                 counters: Counters::default(),
                 starved: BTreeSet::new(),
                 departed: Vec::new(),
@@ -128,6 +137,7 @@ impl Shard {
         if turned.is_err() {
             self.fail_device();
         }
+        self.exchange_control(mesh);
         self.fire_timers();
         self.settle();
         self.feed_starved();
@@ -136,7 +146,9 @@ impl Shard {
         let device = self.core.want.any(InterfaceId::DEVICE) && !wants_room;
         let loopback = self.core.want.any(InterfaceId::LOOPBACK) || !self.loopback.is_empty();
         // Buffers come home without a word: whoever waits for them has the shard look again soon.
-        let look = (!self.core.starved.is_empty()).then(|| self.core.now + LOOK_FOR_BUFFERS);
+        // And a sibling's ring has room again without a word.
+        let waits = !self.core.starved.is_empty() || self.core.siblings.is_pending();
+        let look = waits.then(|| self.core.now + LOOK_AGAIN);
         Ok(Next {
             busy: more_received || device || loopback || due,
             wants_room,
@@ -175,6 +187,7 @@ impl Shard {
             from_mesh += 1;
             self.input(interface, loan.adopt(&pool));
         }
+        self.core.counters.mesh.received += from_mesh as u64;
         let mut looped = 0;
         while looped < RECEIVE_BUDGET
             && let Some(packet) = self.loopback.pop()
@@ -198,15 +211,53 @@ impl Shard {
 
     /// Gives a frame to the shard its flow lives on.
     fn steer(&mut self, interface: InterfaceId, frame: Packet, mesh: &mut impl Mesh) {
-        let medium = self.core.interfaces.get(interface).medium;
-        let owner = self.core.steering.shard_of_frame(frame.head(), medium);
-        let Some(sibling) = owner.filter(|owner| *owner != self.id) else {
+        if self.core.siblings.is_alone() {
             return self.input(interface, frame);
+        }
+        let medium = self.core.interfaces.get(interface).medium;
+        let key = FlowKey::collect(frame.head(), medium);
+        if self.core.is_to_group(&key) {
+            return self.steer_to_group(interface, &key, frame, mesh);
+        }
+        let owner = match self.core.steering.decide(&key) {
+            Decision::Owner(shard) => shard,
+            Decision::Entry(entry) => {
+                self.heat[entry] += 1;
+                self.core.steering.table().entries()[entry]
+            }
+            Decision::Stays => self.id,
         };
-        let forwarded =
-            frame.lend(&self.core.pool).is_ok_and(|loan| mesh.forward(sibling, interface, loan).is_ok());
-        if !forwarded {
-            self.core.counters.drops.mesh_full += 1;
+        if owner == self.id {
+            return self.input(interface, frame);
+        }
+        if self.core.forward(owner, interface, frame, mesh) {
+            self.core.counters.mesh.forwarded += 1;
+        }
+    }
+
+    /// Shows a frame to every shard that has somebody to receive it, from the one buffer it arrived in.
+    fn steer_to_group(&mut self, interface: InterfaceId, key: &FlowKey, frame: Packet, mesh: &mut impl Mesh) {
+        let (siblings, here) = self.core.receivers_of(key);
+        for sibling in siblings {
+            // A frame that arrived is this shard's own, and can be shared.
+            let Some(copy) = frame.share() else { continue };
+            if self.core.forward(sibling, interface, copy, mesh) {
+                self.core.counters.mesh.group_forwarded += 1;
+            }
+        }
+        if here {
+            self.input(interface, frame);
+        }
+    }
+
+    /// Tells siblings what is new here, and hears what is new there; what that settles goes on.
+    fn exchange_control(&mut self, mesh: &mut impl Mesh) {
+        self.core.exchange_control(mesh);
+        self.wake_waiters();
+        while let Some(handle) = self.core.siblings.settled.pop() {
+            if let Some(noted) = noted(&mut self.tcp, &mut self.udp, &mut self.icmp, handle) {
+                self.core.ready.set(noted, Ready::WRITABLE, handle);
+            }
         }
     }
 
@@ -258,17 +309,10 @@ impl Shard {
                 Timer::Connection(key) => self.tcp.on_timer(&mut self.core, key),
                 Timer::TimeWait => self.tcp.on_time_wait_timer(&mut self.core),
                 Timer::Neighbor(key) => {
-                    let core = &mut self.core;
-                    let config = &core.config.neighbor;
-                    let unsent =
-                        core.neighbors.on_timer(key, core.now, config, &mut core.timers, &mut core.counters);
-                    core.counters.drops.host_unreachable += unsent.len() as u64;
-                    core.departed.extend(unsent.iter().filter_map(|packet| packet.notes.departure));
-                    for interface in [InterfaceId::LOOPBACK, InterfaceId::DEVICE] {
-                        if core.neighbors.wants(interface) {
-                            core.want.set(interface, Provider::Neighbor);
-                        }
-                    }
+                    let (neighbors, mut context) = self.core.neighbors();
+                    let unsent = neighbors.on_timer(key, &mut context);
+                    self.core.drop_unsent(unsent);
+                    self.core.want_neighbors(InterfaceId::DEVICE);
                     self.wake_waiters();
                 }
             }
@@ -370,6 +414,19 @@ impl Shard {
         self.core.want.any(InterfaceId::DEVICE)
             || self.core.want.any(InterfaceId::LOOPBACK)
             || !self.core.ready.is_empty()
+            || self.core.siblings.is_pending()
+            || !self.core.siblings.settled.is_empty()
+    }
+
+    /// How many packets each entry of the indirection table has steered, of those that arrived here. A lone shard
+    /// steers none.
+    pub fn heat(&self) -> &[u64] {
+        &self.heat
+    }
+
+    /// How packets are steered, as this shard knows it.
+    pub fn steering(&self) -> &Steering {
+        &self.core.steering
     }
 
     /// When the next timer is due.

@@ -267,6 +267,7 @@ fn host(
         device,
         pool: Pool::new(&common.memory, &PoolConfig::for_mtu(device.mtu))?,
         steering: Steering::new(Toeplitz::new(RssKey::random(&mut random)), table),
+        incarnation: 0,
         now: common.clock.now(),
     });
     for address in addresses {

@@ -52,6 +52,7 @@ mod engine;
 mod error;
 mod gateway;
 mod launch;
+pub mod mesh;
 mod net;
 mod stats;
 mod tcp;

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use sunstar_stack::time::Instant;
-use sunstar_stack::{ConnectOptions, InterfaceAddress, InterfaceId, ListenOptions, TcpInfo};
+use sunstar_stack::{ConnectOptions, InterfaceAddress, InterfaceId, ListenOptions, Shard, TcpInfo};
 use tokio::task::JoinHandle;
 
 use crate::address::ToSocketAddress;
@@ -92,7 +92,7 @@ impl Net {
     /// # Errors
     /// `NotConnected` once the network is shut down.
     pub fn echo(&self) -> io::Result<EchoSocket> {
-        let key = self.engine.call(|shard| Ok(shard.echo_open()))?;
+        let key = self.engine.call(Shard::echo_open)?;
         Ok(EchoSocket::new(Rc::clone(&self.engine), key))
     }
 

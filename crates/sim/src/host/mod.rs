@@ -130,6 +130,7 @@ impl Host {
             device,
             pool,
             steering: Steering::new(Toeplitz::new(RssKey::MICROSOFT), table),
+            incarnation: 0,
             now: config.start,
         });
         let address = InterfaceAddress { address: config.address.into(), prefix: 24 };

@@ -66,7 +66,7 @@ impl Host {
     /// # Panics
     /// When the socket does not take it.
     pub fn ping(&mut self, to: Ipv4Addr, len: usize) -> EchoKey {
-        let socket = self.shard_mut().echo_open();
+        let socket = self.shard_mut().echo_open().expect("an identifier");
         self.application.echo.push(socket);
         let data: Vec<u8> = (0..len).map(|at| at as u8).collect();
         self.shard_mut().echo_send(socket, to.into(), 1, 64, &data).expect("the socket takes the request");

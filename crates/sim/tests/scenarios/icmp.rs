@@ -33,7 +33,7 @@ fn a_request_longer_than_the_mtu_is_refused() {
     let mut pair = Pair::builder().build();
     let b = pair.b.address();
     let shard = pair.a.shard_mut();
-    let socket = shard.echo_open();
+    let socket = shard.echo_open().unwrap();
     let refused = shard.echo_send(socket, b.into(), 1, 64, &[0; 1_473]);
     assert!(matches!(refused, Err(sunstar_stack::SocketError::MessageTooLong { len: 1_473, limit: 1_472 })));
     shard.echo_close(socket);

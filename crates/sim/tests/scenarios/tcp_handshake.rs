@@ -339,7 +339,7 @@ fn an_error_message_does_not_end_an_open_connection() {
 #[test]
 fn a_full_accept_queue_takes_no_more_and_recovers() {
     let mut pair = Pair::builder().without_ethernet().latency(ms(1)).build();
-    let listener = pair.b.listen_with(80, ListenOptions { backlog: 4 });
+    let listener = pair.b.listen_with(80, ListenOptions { backlog: 4, ..ListenOptions::default() });
     let clients: Vec<_> = (0..10).map(|_| pair.a.connect(pair.b.at(80))).collect();
     pair.drive_for(ms(500));
     let mut accepted = 0;

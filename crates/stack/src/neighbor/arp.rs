@@ -9,7 +9,6 @@ use super::{Message, Neighbors};
 use crate::core::{Addressed, Core, Timer};
 use crate::counters::Counters;
 use crate::ip::{Interface, InterfaceId};
-use crate::link::Provider;
 use crate::timer::TimerWheel;
 
 /// A received ARP packet, and where it arrived.
@@ -46,9 +45,7 @@ impl Core {
             ArpOperation::Reply => self.arp_reply(*interface, arp, sender),
             ArpOperation::Other(_) => self.counters.drops.bad_arp += 1,
         }
-        if self.neighbors.wants(*interface) {
-            self.want.set(*interface, Provider::Neighbor);
-        }
+        self.want_neighbors(*interface);
     }
 
     fn arp_request(&mut self, interface: InterfaceId, arp: &ArpPacket, sender: IpAddress, target: IpAddress) {
@@ -61,32 +58,28 @@ impl Core {
             return;
         }
         let neighbor = (interface, sender);
-        let stale = State::Stale { mac: arp.sender_mac };
-        match self.neighbors.by_address.get(&neighbor).copied() {
-            Some(key) => {
-                // A question may end our wait, but never changes a binding.
-                if matches!(self.neighbors.entries[key].state, State::Incomplete { .. } | State::Failed) {
-                    self.neighbors.learn(key, stale, arp.sender_mac, &mut self.timers);
-                }
-            }
-            None => {
-                if self.neighbors.insert(neighbor, stale, self.now, &self.config.neighbor).is_none() {
-                    self.counters.drops.neighbor_cache_full += 1;
-                }
-            }
+        let owner = self.steering.shard_of_neighbor(sender);
+        if owner == self.siblings.me() {
+            self.on_neighbor_heard(neighbor, arp.sender_mac);
+        } else if self.neighbors.lacks(neighbor) {
+            self.siblings.heard_neighbor(owner, neighbor, arp.sender_mac);
         }
     }
 
     fn arp_reply(&mut self, interface: InterfaceId, arp: &ArpPacket, sender: IpAddress) {
-        let asked = self.neighbors.by_address.get(&(interface, sender)).copied().filter(|key| {
-            matches!(self.neighbors.entries[*key].state, State::Incomplete { .. } | State::Probing { .. })
+        let (neighbors, mut context) = self.neighbors();
+        let asked = neighbors.by_address.get(&(interface, sender)).copied().filter(|key| {
+            let entry = &neighbors.entries[*key];
+            entry.owner == context.siblings.me()
+                && matches!(entry.state, State::Incomplete { .. } | State::Probing { .. })
         });
         let Some(key) = asked else {
-            self.counters.drops.unsolicited_arp += 1;
+            context.counters.drops.unsolicited_arp += 1;
             return;
         };
-        self.counters.control.neighbors_resolved += 1;
-        self.neighbors.confirm(key, arp.sender_mac, self.now, &self.config.neighbor, &mut self.timers);
+        context.counters.control.neighbors_resolved += 1;
+        neighbors.confirm(key, arp.sender_mac, &mut context);
+        context.siblings.spread_neighbor((interface, sender));
     }
 
     /// The next frame of the neighbour protocol, or a packet that waited for its neighbour.
@@ -112,6 +105,12 @@ impl Core {
 }
 
 impl Neighbors {
+    /// Whether nothing is known of a neighbour's station.
+    fn lacks(&self, neighbor: super::Neighbor) -> bool {
+        let entry = self.by_address.get(&neighbor).map(|key| &self.entries[*key]);
+        entry.is_none_or(|entry| matches!(entry.state, State::Incomplete { .. } | State::Failed))
+    }
+
     /// Forgets what cannot be sent: an interface has lost its address.
     pub(crate) fn forget_messages(&mut self, interface: InterfaceId) {
         self.messages[usize::from(interface.0)].clear();

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use sunstar_packet::Packet;
 use sunstar_wire::MacAddress;
 
-use super::{Neighbor, NeighborState, Waiter};
+use super::{Binding, Neighbor, NeighborState, Waiter};
+use crate::steering::ShardId;
 use crate::time::Instant;
 use crate::timer::TimerId;
 
 /// What is known of a neighbour's station.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Asked for, so many times.
+    /// Asked for, so many times. (Where another shard asks, it is only waited for; so in `Probing`.)
     Incomplete { attempts: u8 },
     /// It answered us.
     Reachable { mac: MacAddress, until: Instant },
@@ -34,10 +35,23 @@ impl State {
             State::Failed => (None, NeighborState::Failed),
         }
     }
+
+    /// What siblings are told; nothing while nothing is known.
+    pub(super) fn binding(&self, now: Instant) -> Option<Binding> {
+        match *self {
+            State::Incomplete { .. } => None,
+            State::Reachable { mac, until } if now < until => Some(Binding::Confirmed(mac)),
+            State::Reachable { mac, .. } | State::Stale { mac } => Some(Binding::Heard(mac)),
+            State::Probing { mac, .. } => Some(Binding::Asked(mac)),
+            State::Failed => Some(Binding::Silent),
+        }
+    }
 }
 
 pub(super) struct Entry {
     pub(super) neighbor: Neighbor,
+    /// The shard that asks, judges and ages.
+    pub(super) owner: ShardId,
     pub(super) state: State,
     pub(super) timer: Option<TimerId>,
     pub(super) packets: VecDeque<Packet>,
@@ -45,7 +59,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(neighbor: Neighbor, state: State) -> Self {
-        Self { neighbor, state, timer: None, packets: VecDeque::new(), waiters: Vec::new() }
+    pub(super) fn new(neighbor: Neighbor, owner: ShardId, state: State) -> Self {
+        Self { neighbor, owner, state, timer: None, packets: VecDeque::new(), waiters: Vec::new() }
     }
 }

@@ -3,9 +3,13 @@
 //! An entry is made when somebody here wants to send, or when a neighbour asks for us. An answer counts
 //! only while we wait for one: what nobody asked for changes nothing. Packets wait with the entry, a few
 //! at most; connections wait as [`Waiter`]s and build nothing meanwhile.
+//!
+//! Every address has an *owner* among the shards, by steering: it alone asks, judges answers and ages, and what it
+//! learns, all learn. The others keep what they were told, and ask the owner (`siblings`).
 
 mod arp;
 mod entry;
+mod siblings;
 
 use std::collections::VecDeque;
 
@@ -22,6 +26,8 @@ use crate::counters::Counters;
 use crate::hash::{Keyed, KeyedMap};
 use crate::ip::InterfaceId;
 use crate::random::Random;
+use crate::siblings::Siblings;
+use crate::steering::Steering;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 
@@ -45,6 +51,29 @@ pub(crate) enum Resolution {
     Pending,
     /// It did not answer, a moment ago.
     Failed,
+}
+
+/// What the owner of a neighbour tells its siblings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// It answered from this station, not long ago.
+    Confirmed(MacAddress),
+    /// It asked for us from this station, or answered a while ago.
+    Heard(MacAddress),
+    /// It was at this station, and is being asked again.
+    Asked(MacAddress),
+    /// It does not answer.
+    Silent,
+}
+
+/// What the cache uses of its shard.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'a NeighborConfig,
+    pub(crate) timers: &'a mut TimerWheel<Timer>,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) steering: &'a Steering,
+    pub(crate) siblings: &'a mut Siblings,
 }
 
 /// The state of a neighbour, for listings.
@@ -110,23 +139,15 @@ impl Neighbors {
         }
     }
 
-    pub(crate) fn resolve(
-        &mut self,
-        neighbor: Neighbor,
-        now: Instant,
-        config: &NeighborConfig,
-        timers: &mut TimerWheel<Timer>,
-        counters: &mut Counters,
-    ) -> Resolution {
+    pub(crate) fn resolve(&mut self, neighbor: Neighbor, context: &mut Context<'_>) -> Resolution {
         let Some(&key) = self.by_address.get(&neighbor) else {
-            return match self.insert(neighbor, State::Incomplete { attempts: 1 }, now, config) {
+            return match self.insert(neighbor, State::Incomplete { attempts: 1 }, context) {
                 Some(key) => {
-                    self.ask(neighbor, MacAddress::BROADCAST);
-                    self.start_timer(key, now + config.retry, timers);
+                    self.look_for(key, MacAddress::BROADCAST, context);
                     Resolution::Pending
                 }
                 None => {
-                    counters.drops.neighbor_cache_full += 1;
+                    context.counters.drops.neighbor_cache_full += 1;
                     Resolution::Failed
                 }
             };
@@ -135,14 +156,24 @@ impl Neighbors {
         match entry.state {
             State::Incomplete { .. } => Resolution::Pending,
             State::Failed => Resolution::Failed,
-            State::Reachable { mac, until } if now < until => Resolution::Known(mac),
+            State::Reachable { mac, until } if context.now < until => Resolution::Known(mac),
             State::Reachable { mac, .. } | State::Stale { mac } => {
                 entry.state = State::Probing { mac, attempts: 1 };
-                self.ask(neighbor, mac);
-                self.start_timer(key, now + config.retry, timers);
+                self.look_for(key, mac, context);
                 Resolution::Known(mac)
             }
             State::Probing { mac, .. } => Resolution::Known(mac),
+        }
+    }
+
+    /// Asks for a neighbour, or has its owner ask.
+    fn look_for(&mut self, key: NeighborKey, to: MacAddress, context: &mut Context<'_>) {
+        let Entry { neighbor, owner, .. } = self.entries[key];
+        if owner == context.siblings.me() {
+            self.ask(neighbor, to);
+            self.start_timer(key, context.now + context.config.retry, context.timers);
+        } else {
+            context.siblings.want_neighbor(owner, neighbor);
         }
     }
 
@@ -171,33 +202,21 @@ impl Neighbors {
     }
 
     /// A timer of an entry ran out. Packets that waited in vain come back to be dropped.
-    pub(crate) fn on_timer(
-        &mut self,
-        key: NeighborKey,
-        now: Instant,
-        config: &NeighborConfig,
-        timers: &mut TimerWheel<Timer>,
-        counters: &mut Counters,
-    ) -> VecDeque<Packet> {
+    pub(crate) fn on_timer(&mut self, key: NeighborKey, context: &mut Context<'_>) -> VecDeque<Packet> {
         let Some(entry) = self.entries.get_mut(key) else { return VecDeque::new() };
         entry.timer = None;
-        let neighbor = entry.neighbor;
         match entry.state {
             State::Incomplete { ref mut attempts } | State::Probing { ref mut attempts, .. }
-                if *attempts < config.attempts =>
+                if *attempts < context.config.attempts =>
             {
                 *attempts += 1;
-                self.ask(neighbor, MacAddress::BROADCAST);
-                self.start_timer(key, now + config.retry, timers);
+                self.look_for(key, MacAddress::BROADCAST, context);
                 VecDeque::new()
             }
             State::Incomplete { .. } | State::Probing { .. } => {
-                entry.state = State::Failed;
-                let packets = core::mem::take(&mut entry.packets);
-                self.woken.extend(entry.waiters.drain(..).map(|waiter| (waiter, false)));
-                self.start_timer(key, now + config.failed, timers);
-                counters.control.neighbors_failed += 1;
-                packets
+                context.counters.control.neighbors_failed += 1;
+                context.siblings.spread_neighbor(entry.neighbor);
+                self.give_up(key, context)
             }
             State::Failed => {
                 self.remove(key);
@@ -205,6 +224,16 @@ impl Neighbors {
             }
             State::Reachable { .. } | State::Stale { .. } => VecDeque::new(),
         }
+    }
+
+    /// A neighbour does not answer. Packets that waited in vain come back to be dropped.
+    fn give_up(&mut self, key: NeighborKey, context: &mut Context<'_>) -> VecDeque<Packet> {
+        let entry = &mut self.entries[key];
+        entry.state = State::Failed;
+        let packets = core::mem::take(&mut entry.packets);
+        self.woken.extend(entry.waiters.drain(..).map(|waiter| (waiter, false)));
+        self.start_timer(key, context.now + context.config.failed, context.timers);
+        packets
     }
 
     /// Every neighbour of this shard.
@@ -229,25 +258,20 @@ impl Neighbors {
     }
 
     /// A new entry, if need be in place of one that is not reachable and that nobody waits for.
-    fn insert(
-        &mut self,
-        neighbor: Neighbor,
-        state: State,
-        now: Instant,
-        config: &NeighborConfig,
-    ) -> Option<NeighborKey> {
-        if self.entries.len() >= config.max_entries {
+    fn insert(&mut self, neighbor: Neighbor, state: State, context: &Context<'_>) -> Option<NeighborKey> {
+        if self.entries.len() >= context.config.max_entries {
             let idle = |entry: &Entry| entry.packets.is_empty() && entry.waiters.is_empty();
             let dispensable = |entry: &Entry| match entry.state {
                 State::Stale { .. } | State::Failed => true,
                 State::Incomplete { .. } => idle(entry),
-                State::Reachable { until, .. } => now >= until,
+                State::Reachable { until, .. } => context.now >= until,
                 State::Probing { .. } => false,
             };
             let victim = self.entries.iter().find(|(_, entry)| dispensable(entry)).map(|(key, _)| key)?;
             self.remove(victim);
         }
-        let key = self.entries.insert(Entry::new(neighbor, state));
+        let owner = context.steering.shard_of_neighbor(neighbor.1);
+        let key = self.entries.insert(Entry::new(neighbor, owner, state));
         self.by_address.insert(neighbor, key);
         Some(key)
     }
@@ -269,17 +293,16 @@ impl Neighbors {
     }
 
     /// The neighbour is confirmed at a station: what waited may go.
-    fn confirm(
-        &mut self,
-        key: NeighborKey,
-        mac: MacAddress,
-        now: Instant,
-        config: &NeighborConfig,
-        timers: &mut TimerWheel<Timer>,
-    ) {
-        let micros = config.reachable.as_micros() as u64;
-        let until = now + core::time::Duration::from_micros(micros / 2 + self.random.below(micros.max(1)));
-        self.learn(key, State::Reachable { mac, until }, mac, timers);
+    fn confirm(&mut self, key: NeighborKey, mac: MacAddress, context: &mut Context<'_>) {
+        let state = self.reachable(mac, context);
+        self.learn(key, state, mac, context.timers);
+    }
+
+    /// A station confirmed now; for how long is left to chance, so that shards and hosts do not ask all at once.
+    fn reachable(&mut self, mac: MacAddress, context: &Context<'_>) -> State {
+        let micros = context.config.reachable.as_micros() as u64;
+        let good_for = micros / 2 + self.random.below(micros.max(1));
+        State::Reachable { mac, until: context.now + core::time::Duration::from_micros(good_for) }
     }
 
     fn learn(&mut self, key: NeighborKey, state: State, mac: MacAddress, timers: &mut TimerWheel<Timer>) {

@@ -2,14 +2,19 @@
 
 use sunstar_wire::IpAddress;
 
-use super::{SocketError, SocketHandle};
+use super::SocketError;
 use crate::ip::icmp::{EchoKey, EchoReply};
 use crate::shard::Shard;
 
 impl Shard {
-    /// Opens an echo socket with an identifier of its own.
-    pub fn echo_open(&mut self) -> EchoKey {
-        self.icmp.open()
+    /// Opens an echo socket with an identifier of its own. Among several shards replies find it once [`Shard::bound`]
+    /// says so.
+    ///
+    /// # Errors
+    /// `TooManyConnections` when every identifier is taken.
+    pub fn echo_open(&mut self) -> Result<EchoKey, SocketError> {
+        let limit = usize::from(u16::MAX) + 1;
+        self.icmp.open(&mut self.core).ok_or(SocketError::TooManyConnections { limit })
     }
 
     /// Queues an echo request.
@@ -38,7 +43,6 @@ impl Shard {
 
     /// Closes an echo socket.
     pub fn echo_close(&mut self, socket: EchoKey) {
-        self.core.starved.remove(&SocketHandle::Echo(socket));
-        self.icmp.sockets.remove(socket);
+        self.icmp.close(&mut self.core, socket);
     }
 }

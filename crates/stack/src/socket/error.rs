@@ -40,6 +40,16 @@ pub enum SocketError {
         /// The range's last port.
         last: u16,
     },
+    /// The answers to that port go to another shard.
+    #[error(
+        "what comes back to {address} goes to shard {shard}: connect there, or leave the port to be chosen (0)"
+    )]
+    PortElsewhere {
+        /// The source address and port asked for.
+        address: SocketAddr,
+        /// The shard that would receive the answers.
+        shard: u16,
+    },
     /// There is no route.
     #[error("no route to {destination}; add one, or a gateway")]
     NetworkUnreachable {
@@ -98,9 +108,9 @@ impl From<SocketError> for io::Error {
         let kind = match error {
             SocketError::WouldBlock => ErrorKind::WouldBlock,
             SocketError::Closed | SocketError::NotConnected => ErrorKind::NotConnected,
-            SocketError::AddressNotAvailable { .. } | SocketError::NoPortLeft { .. } => {
-                ErrorKind::AddrNotAvailable
-            }
+            SocketError::AddressNotAvailable { .. }
+            | SocketError::NoPortLeft { .. }
+            | SocketError::PortElsewhere { .. } => ErrorKind::AddrNotAvailable,
             SocketError::AddressInUse { .. } => ErrorKind::AddrInUse,
             SocketError::NetworkUnreachable { .. } => ErrorKind::NetworkUnreachable,
             SocketError::HostUnreachable => ErrorKind::HostUnreachable,

@@ -1,6 +1,7 @@
 //! The one door for applications: calls on handles that answer at once, and a queue of handles that became
 //! ready. Async sockets, test scripts and any later door are adapters over it.
 
+mod bound;
 mod echo;
 mod error;
 mod ready;

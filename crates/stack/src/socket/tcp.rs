@@ -10,6 +10,7 @@ use sunstar_wire::IpAddress;
 
 use super::{Ready, SocketError, SocketHandle};
 use crate::shard::Shard;
+use crate::steering::PortSpace;
 use crate::tcp::{CongestionControl, Connection, ConnectionKey, Keepalive, ListenerKey, State, Tuple};
 use crate::time::Duration;
 
@@ -21,11 +22,18 @@ const COPIED_BELOW: usize = 512;
 pub struct ListenOptions {
     /// Complete connections that wait to be accepted at most.
     pub backlog: usize,
+    /// Whether the port is shared by every shard that listens on it: each accepts the connections that hash to it. If
+    /// not, all of the port's connections come to this shard.
+    ///
+    /// While a shared port has no listener on some shard, connections that hash there are refused. A port that is not
+    /// shared had better lie outside of the ephemeral range: connections other shards have opened from it would be
+    /// lost.
+    pub shared: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 1_024 }
+        Self { backlog: 1_024, shared: false }
     }
 }
 
@@ -98,6 +106,7 @@ pub struct TcpInfo {
 
 impl Shard {
     /// Listens on an address and port; the unspecified address means all of the stack's, port 0 any free one.
+    /// Among several shards the port is certain once [`Shard::bound`] says so.
     ///
     /// # Errors
     /// `AddressInUse`, `AddressNotAvailable`, `NoPortLeft`.
@@ -116,12 +125,19 @@ impl Shard {
             let start = self.core.random.below(count);
             let free = (0..count)
                 .map(|step| range.first + ((start + step) % count) as u16)
+                .filter(|port| self.core.may_choose((PortSpace::Tcp, *port)))
                 .find(|port| !self.tcp.is_listening(address, *port));
             let none = SocketError::NoPortLeft { destination: local, first: range.first, last: range.last };
             local.set_port(free.ok_or(none)?);
         }
         let in_use = SocketError::AddressInUse { address: local };
-        self.tcp.listen(local, address, options.backlog).ok_or(in_use)
+        let key = self.tcp.listen(local, address, options.backlog).ok_or(in_use)?;
+        let port = (PortSpace::Tcp, local.port());
+        self.core.claim(port, options.shared, SocketHandle::Listener(key), local).inspect_err(|_| {
+            self.tcp.listeners.remove(key);
+            self.tcp.stop_listening(local);
+        })?;
+        Ok(key)
     }
 
     /// The next complete connection, and who opened it.
@@ -190,7 +206,13 @@ impl Shard {
             Some(port) if self.tcp.is_taken(&tuple(port)) => {
                 return Err(SocketError::AddressInUse { address: SocketAddr::new(path.source, port) });
             }
-            Some(port) => port,
+            Some(port) => match self.core.steered_to(&tuple(port).arriving()) {
+                Some(shard) if shard != self.id() => {
+                    let address = SocketAddr::new(path.source, port);
+                    return Err(SocketError::PortElsewhere { address, shard: shard.0 });
+                }
+                _ => port,
+            },
             None => {
                 let range = self.core.config.ephemeral_ports;
                 self.tcp.pick_port(&self.core, path.source, remote).ok_or(SocketError::NoPortLeft {

@@ -10,11 +10,22 @@ use crate::udp::{UdpKey, UdpReceived, UdpTransmit};
 
 impl Shard {
     /// Binds a socket to an address and port of the stack; the unspecified address means all, port 0 any free one.
+    /// All of the port's datagrams come to this shard. Among several shards the port is certain once [`Shard::bound`]
+    /// says so.
     ///
     /// # Errors
     /// `AddressInUse`, `AddressNotAvailable`, `NoPortLeft`.
     pub fn udp_bind(&mut self, local: SocketAddr) -> Result<UdpKey, SocketError> {
-        self.udp.bind(&mut self.core, local)
+        self.udp.bind(&mut self.core, local, false)
+    }
+
+    /// As [`Shard::udp_bind`], but the port is shared by every shard that binds it so: each receives the datagrams of
+    /// the flows that hash to it.
+    ///
+    /// # Errors
+    /// As [`Shard::udp_bind`].
+    pub fn udp_bind_shared(&mut self, local: SocketAddr) -> Result<UdpKey, SocketError> {
+        self.udp.bind(&mut self.core, local, true)
     }
 
     /// Fixes a socket's peer: it sends to it by default, and receives from nobody else.

@@ -75,6 +75,16 @@ impl FlowKey {
         }
     }
 
+    /// Whom the packet is for, if it says so.
+    pub(crate) fn destination(&self) -> Option<IpAddress> {
+        match *self {
+            Self::Ports { destination, .. }
+            | Self::Addresses { destination, .. }
+            | Self::Echo { destination, .. } => Some(destination),
+            Self::Neighbor(_) | Self::Unknown => None,
+        }
+    }
+
     /// The hash of source address, destination address, source port and destination port, as far as the key
     /// has them, in network byte order. Nothing for [`FlowKey::Unknown`].
     pub fn hash(&self, toeplitz: &Toeplitz) -> Option<u32> {

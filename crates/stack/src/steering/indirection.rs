@@ -83,7 +83,13 @@ impl IndirectionTable {
     /// The shard a hash belongs to.
     #[inline]
     pub fn shard(&self, hash: u32) -> ShardId {
-        self.entries[hash as usize & (self.entries.len() - 1)]
+        self.entries[self.index(hash)]
+    }
+
+    /// The entry that a hash picks.
+    #[inline]
+    pub fn index(&self, hash: u32) -> usize {
+        hash as usize & (self.entries.len() - 1)
     }
 
     /// How many shards there are, those without an entry included.

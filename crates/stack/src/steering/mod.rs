@@ -21,6 +21,18 @@ pub use source_port::{DEFAULT_RANGE, NoPortLeft, SourcePorts};
 pub use toeplitz::{MAX_TUPLE_LEN, RssKey, Toeplitz};
 
 use sunstar_packet::Medium;
+use sunstar_wire::IpAddress;
+
+/// What decided where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The owner of its port.
+    Owner(ShardId),
+    /// Its hash, by this entry of the indirection table.
+    Entry(usize),
+    /// Nothing: it stays where it arrived.
+    Stays,
+}
 
 /// Everything that decides where packets go. Every shard has its own copy, equal to the others'.
 #[derive(Clone, Debug)]
@@ -43,12 +55,30 @@ impl Steering {
         if self.table.shards() == 1 {
             return Some(ShardId(0));
         }
+        match self.decide(key) {
+            Decision::Owner(shard) => Some(shard),
+            Decision::Entry(entry) => Some(self.table.entries()[entry]),
+            Decision::Stays => None,
+        }
+    }
+
+    /// What decides about packets with this key, where there are several shards.
+    #[inline]
+    pub(crate) fn decide(&self, key: &FlowKey) -> Decision {
         let owner = key.owned_port().and_then(|(space, port)| self.owners.owner(space, port));
         match owner {
-            Some(Owner::Shard(shard)) => Some(shard),
-            Some(Owner::Hook(_)) => None,
-            Some(Owner::EveryShard) | None => key.hash(&self.toeplitz).map(|hash| self.table.shard(hash)),
+            Some(Owner::Shard(shard)) => Decision::Owner(shard),
+            Some(Owner::Hook(_)) => Decision::Stays,
+            Some(Owner::EveryShard) | None => match key.hash(&self.toeplitz) {
+                Some(hash) => Decision::Entry(self.table.index(hash)),
+                None => Decision::Stays,
+            },
         }
+    }
+
+    /// The shard that asks and answers for a neighbour; its siblings learn from it.
+    pub fn shard_of_neighbor(&self, address: IpAddress) -> ShardId {
+        self.shard_of(&FlowKey::Neighbor(address)).unwrap_or_default()
     }
 
     /// The same for a received frame, of which the first 256 bytes, or all, have to be given. With a lone

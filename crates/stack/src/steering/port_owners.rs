@@ -128,6 +128,26 @@ impl PortOwners {
         self.version
     }
 
+    /// The version of a port's last change; zero if there never was one.
+    pub fn version_of(&self, space: PortSpace, port: u16) -> u64 {
+        let page = self.pages[space as usize][usize::from(port >> 8)].as_ref();
+        page.map_or(0, |page| page[usize::from(port & 0xff)].version)
+    }
+
+    /// Begins to count versions from `version` on, if that is more: what a fresh writer changes is newer than all that
+    /// the one before it did.
+    pub fn advance(&mut self, version: u64) {
+        self.version = self.version.max(version);
+    }
+
+    /// Takes away what a shard that is gone owned, and leaves the versions alone: the writer's own change will come.
+    pub fn forget_shard(&mut self, shard: ShardId) {
+        let owned = Some(Owner::Shard(shard));
+        for page in self.pages.iter_mut().flatten().flatten() {
+            page.iter_mut().filter(|entry| entry.owner == owned).for_each(|entry| entry.owner = None);
+        }
+    }
+
     /// The last change of each port that changed after `version`, the oldest first. Changes since version
     /// zero make a copy of the whole table.
     pub fn changes_since(&self, version: u64) -> impl Iterator<Item = PortChange> {

@@ -135,6 +135,8 @@ pub(crate) struct Connection {
     pub(crate) owned: bool,
     /// It finishes without an owner, and is counted as such.
     pub(crate) orphaned: bool,
+    /// It keeps its port this shard's own, after its listener too.
+    pub(crate) holds_port: bool,
     /// What a router said that may pass; the reason to be given should the connection be given up.
     pub(crate) soft_error: Option<SocketError>,
     /// Why it ended, for calls still to come.
@@ -248,6 +250,7 @@ impl Connection {
             active: state == State::SynSent,
             owned: false,
             orphaned: false,
+            holds_port: false,
             soft_error: None,
             error: None,
             ready: Ready::NONE,

@@ -45,7 +45,7 @@ use crate::link::Provider;
 use crate::neighbor::Resolution;
 use crate::random::Random;
 use crate::socket::{Ready, SocketError, SocketHandle};
-use crate::steering::{ShardId, SourcePorts};
+use crate::steering::{PortSpace, ShardId, SourcePorts};
 use crate::time::Duration;
 use crate::timer::TimerId;
 
@@ -213,6 +213,7 @@ impl Tcp {
         let mut connection =
             Connection::new(tuple, path, State::SynReceived, numbers, core.now, &core.config.tcp);
         connection.listener = Some(listener_key);
+        connection.holds_port = core.hold_port((PortSpace::Tcp, tuple.local().port()));
         connection.on_syn(&segment.header, &segment.options, &context(core));
         let key = self.connections.insert(connection);
         listener.half_open.insert(key);
@@ -331,6 +332,9 @@ impl Tcp {
     pub(crate) fn forget(&mut self, core: &mut Core, key: ConnectionKey) {
         let Some(connection) = self.connections.remove(key) else { return };
         self.orphans -= usize::from(connection.orphaned);
+        if connection.holds_port {
+            core.release_port((PortSpace::Tcp, connection.tuple.local().port()));
+        }
         if let Some((timer, _)) = connection.timer {
             core.timers.cancel(timer);
         }
@@ -522,7 +526,10 @@ impl Tcp {
 
     /// A port whose answers come back to this shard, and that is free towards `remote`.
     pub(crate) fn pick_port(&mut self, core: &Core, source: IpAddress, remote: SocketAddr) -> Option<u16> {
-        let taken = |port| self.table.contains_key(&Tuple::new(SocketAddr::new(source, port), remote));
+        let taken = |port| {
+            !core.may_connect_from(port)
+                || self.table.contains_key(&Tuple::new(SocketAddr::new(source, port), remote))
+        };
         self.ports.pick(&core.steering, Protocol::TCP, source, remote, taken).ok()
     }
 
@@ -546,6 +553,12 @@ impl Tcp {
         Some(key)
     }
 
+    /// Nobody listens at an address any more.
+    pub(crate) fn stop_listening(&mut self, local: SocketAddr) {
+        let address = (!local.ip().is_unspecified()).then_some(local.ip());
+        self.listening.remove(&(address, local.port()));
+    }
+
     pub(crate) fn is_listening(&self, address: Option<IpAddress>, port: u16) -> bool {
         self.listening.contains_key(&(address, port))
     }
@@ -553,8 +566,8 @@ impl Tcp {
     /// Closes a listener; whatever was not accepted is reset.
     pub(crate) fn close_listener(&mut self, core: &mut Core, key: ListenerKey) {
         let Some(listener) = self.listeners.remove(key) else { return };
-        let address = (!listener.local.ip().is_unspecified()).then_some(listener.local.ip());
-        self.listening.remove(&(address, listener.local.port()));
+        self.stop_listening(listener.local);
+        core.release_port((PortSpace::Tcp, listener.local.port()));
         for key in listener.half_open.into_iter().chain(listener.queue) {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.listener = None;

@@ -2,6 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use sunstar_wire::Protocol;
+
+use crate::steering::FlowKey;
+
 /// Both ends of a connection. IPv4 addresses are kept mapped into IPv6's (RFC 4291 section 2.5.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tuple {
@@ -27,6 +31,18 @@ impl Tuple {
 
     pub(crate) fn remote(&self) -> SocketAddr {
         SocketAddr::new(Ipv6Addr::from(self.remote).to_canonical(), self.remote_port)
+    }
+
+    /// The flow key of the segments that come in.
+    pub(crate) fn arriving(&self) -> FlowKey {
+        let (local, remote) = (self.local(), self.remote());
+        FlowKey::Ports {
+            protocol: Protocol::TCP,
+            source: remote.ip(),
+            destination: local.ip(),
+            source_port: remote.port(),
+            destination_port: local.port(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::ip::{InterfaceId, IpInput};
 use crate::link::Provider;
 use crate::random::Random;
 use crate::socket::{Ready, SocketError, SocketHandle};
+use crate::steering::PortSpace;
 
 new_key_type! {
     /// Names a UDP socket.
@@ -58,7 +59,12 @@ impl Udp {
         }
     }
 
-    pub(crate) fn bind(&mut self, core: &mut Core, local: SocketAddr) -> Result<UdpKey, SocketError> {
+    pub(crate) fn bind(
+        &mut self,
+        core: &mut Core,
+        local: SocketAddr,
+        shared: bool,
+    ) -> Result<UdpKey, SocketError> {
         let address = (!local.ip().is_unspecified()).then_some(local.ip());
         if let Some(address) = address.filter(|address| !core.interfaces.is_local(*address)) {
             return Err(SocketError::AddressNotAvailable { address });
@@ -71,7 +77,11 @@ impl Udp {
         if self.bound.contains_key(&binding) {
             return Err(SocketError::AddressInUse { address: local });
         }
-        let key = self.sockets.insert(UdpSocket::new(SocketAddr::new(local.ip(), port)));
+        let local = SocketAddr::new(local.ip(), port);
+        let key = self.sockets.insert(UdpSocket::new(local));
+        core.claim((PortSpace::Udp, port), shared, SocketHandle::Udp(key), local).inspect_err(|_| {
+            self.sockets.remove(key);
+        })?;
         self.bound.insert(binding, key);
         Ok(key)
     }
@@ -90,6 +100,7 @@ impl Udp {
         let start = (self.bound.hasher().hash_one(("port", self.chosen)) % u64::from(count)) as u32;
         (0..count)
             .map(|step| range.first + ((start + step) % count) as u16)
+            .filter(|port| core.may_choose((PortSpace::Udp, *port)))
             .find(|port| !self.bound.contains_key(&Binding { local, port: *port, remote: None }))
             .ok_or(SocketError::NoPortLeft { destination, first: range.first, last: range.last })
     }
@@ -124,8 +135,12 @@ impl Udp {
         if !address.is_multicast() {
             return Err(SocketError::InvalidInput { what: "a group is an address from 224.0.0.0/4" });
         }
-        let members = self.groups.entry((group, socket.local.port())).or_default();
+        let at = (group, socket.local.port());
+        let members = self.groups.entry(at).or_default();
         if !members.contains(&key) {
+            if members.is_empty() {
+                core.spread_membership(at, true);
+            }
             members.push(key);
             socket.groups.push(group);
             core.interfaces.get_mut(InterfaceId::DEVICE).join(address);
@@ -144,6 +159,7 @@ impl Udp {
             members.retain(|member| *member != key);
             if members.is_empty() {
                 self.groups.remove(&at);
+                core.spread_membership(at, false);
             }
         }
         if let IpAddress::V4(group) = group {
@@ -158,6 +174,7 @@ impl Udp {
         }
         let Some(socket) = self.sockets.get_mut(key).filter(|socket| !socket.closed) else { return };
         self.bound.remove(&socket.binding());
+        core.release_port((PortSpace::Udp, socket.local.port()));
         core.starved.remove(&SocketHandle::Udp(key));
         // What was accepted still goes out: the socket stays until its last datagram was pulled.
         socket.closed = true;

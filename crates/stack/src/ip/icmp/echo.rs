@@ -1,6 +1,7 @@
 //! Echo sockets: what ping needs (RFC 792). One identifier each; requests out, replies in.
 
 use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use slotmap::new_key_type;
 use sunstar_packet::Packet;
@@ -14,6 +15,7 @@ use crate::ip::interface::InterfaceId;
 use crate::ip::output::IpOutput;
 use crate::link::Provider;
 use crate::socket::{Ready, SocketError, SocketHandle};
+use crate::steering::PortSpace;
 use crate::time::Instant;
 
 new_key_type! {
@@ -37,7 +39,7 @@ pub struct EchoReply {
 }
 
 pub(crate) struct EchoSocket {
-    identifier: u16,
+    pub(crate) identifier: u16,
     requests: VecDeque<Request>,
     replies: VecDeque<EchoReply>,
     pub(crate) ready: Ready,
@@ -54,15 +56,34 @@ struct Request {
 const MAX_WAITING: usize = 64;
 
 impl Icmp {
-    pub(crate) fn open(&mut self) -> EchoKey {
-        self.next_identifier = self.next_identifier.wrapping_add(1);
-        let identifier = self.next_identifier;
-        self.sockets.insert(EchoSocket {
+    /// Opens a socket. `None` when no identifier is left.
+    pub(crate) fn open(&mut self, core: &mut Core) -> Option<EchoKey> {
+        let identifier = self.free_identifier(core)?;
+        let key = self.sockets.insert(EchoSocket {
             identifier,
             requests: VecDeque::new(),
             replies: VecDeque::new(),
             ready: Ready::NONE,
+        });
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), identifier);
+        // An identifier that is free here is claimed by no sibling: each has its own to choose from.
+        core.claim((PortSpace::Icmp, identifier), false, SocketHandle::Echo(key), nowhere).ok().map(|()| key)
+    }
+
+    fn free_identifier(&mut self, core: &Core) -> Option<u16> {
+        (0..=u16::MAX).find_map(|_| {
+            self.next_identifier = self.next_identifier.wrapping_add(1);
+            let identifier = self.next_identifier;
+            let is_taken = self.sockets.values().any(|socket| socket.identifier == identifier);
+            (core.may_choose((PortSpace::Icmp, identifier)) && !is_taken).then_some(identifier)
         })
+    }
+
+    pub(crate) fn close(&mut self, core: &mut Core, key: EchoKey) {
+        core.starved.remove(&SocketHandle::Echo(key));
+        if let Some(socket) = self.sockets.remove(key) {
+            core.release_port((PortSpace::Icmp, socket.identifier));
+        }
     }
 
     pub(crate) fn send(

@@ -1,0 +1,116 @@
+//! Who has members of which multicast group, at which UDP port: a datagram to a group is shown to every shard that
+//! has one, from the one buffer it arrived in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sunstar_packet::Packet;
+use sunstar_wire::{IpAddress, Protocol};
+
+use super::control::GroupPort;
+use crate::core::Core;
+use crate::ip::InterfaceId;
+use crate::mesh::Mesh;
+use crate::steering::{Decision, FlowKey, Owner, PortSpace, ShardId};
+
+/// The members of this host.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    siblings: BTreeMap<GroupPort, BTreeSet<ShardId>>,
+    own: BTreeSet<GroupPort>,
+}
+
+impl Groups {
+    /// Notes whether this shard has a member.
+    pub(super) fn set_own(&mut self, at: GroupPort, member: bool) {
+        if member {
+            self.own.insert(at)
+        } else {
+            self.own.remove(&at)
+        };
+    }
+
+    /// Whether this shard has a member.
+    pub(crate) fn has_own(&self, at: GroupPort) -> bool {
+        self.own.contains(&at)
+    }
+
+    pub(super) fn own(&self) -> impl Iterator<Item = GroupPort> {
+        self.own.iter().copied()
+    }
+
+    /// Notes whether a sibling has a member.
+    pub(super) fn set(&mut self, sibling: ShardId, at: GroupPort, member: bool) {
+        let members = self.siblings.entry(at).or_default();
+        if member {
+            members.insert(sibling)
+        } else {
+            members.remove(&sibling)
+        };
+        if members.is_empty() {
+            self.siblings.remove(&at);
+        }
+    }
+
+    /// The siblings that have a member.
+    pub(crate) fn siblings(&self, at: GroupPort) -> impl Iterator<Item = ShardId> {
+        self.siblings.get(&at).into_iter().flatten().copied()
+    }
+
+    /// A sibling has lost all it had.
+    pub(super) fn forget(&mut self, sibling: ShardId) {
+        self.siblings.retain(|_, members| {
+            members.remove(&sibling);
+            !members.is_empty()
+        });
+    }
+}
+
+impl Core {
+    /// Whether a packet is for more than one host.
+    pub(crate) fn is_to_group(&self, key: &FlowKey) -> bool {
+        match key.destination() {
+            Some(IpAddress::V4(address)) => address.is_multicast() || self.interfaces.is_broadcast(address),
+            Some(IpAddress::V6(address)) => address.is_multicast(),
+            None => false,
+        }
+    }
+
+    /// The siblings that have somebody to receive a packet for a group, and whether this shard has.
+    ///
+    /// A multicast datagram goes to the group's members; a broadcast one to the owner of its port, or to every shard
+    /// that shares it. What has no port stays here.
+    pub(crate) fn receivers_of(&self, key: &FlowKey) -> (Vec<ShardId>, bool) {
+        let &FlowKey::Ports { protocol: Protocol::UDP, destination, destination_port, .. } = key else {
+            return (Vec::new(), true);
+        };
+        if destination.is_multicast() {
+            let at = (destination, destination_port);
+            return (self.siblings.groups.siblings(at).collect(), self.siblings.groups.has_own(at));
+        }
+        match self.steering.decide(key) {
+            Decision::Owner(shard) if shard == self.siblings.me() => (Vec::new(), true),
+            Decision::Owner(shard) => (vec![shard], false),
+            _ => match self.steering.owners().owner(PortSpace::Udp, destination_port) {
+                Some(Owner::EveryShard) => (self.siblings.others().collect(), true),
+                _ => (Vec::new(), true),
+            },
+        }
+    }
+
+    /// Hands a packet to a sibling; whether it went. If not, it is dropped and counted.
+    pub(crate) fn forward(
+        &mut self,
+        to: ShardId,
+        interface: InterfaceId,
+        packet: Packet,
+        mesh: &mut impl Mesh,
+    ) -> bool {
+        let Ok(loan) = packet.lend(&self.pool) else {
+            self.counters.drops.no_loan += 1;
+            return false;
+        };
+        let forwarded = mesh.forward(to, interface, loan).is_ok();
+        self.counters.drops.mesh_full += u64::from(!forwarded);
+        forwarded
+    }
+}

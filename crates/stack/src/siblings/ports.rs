@@ -1,0 +1,206 @@
+//! Ports with owners. A shard *claims* a port; the *registrar*, shard 0, decides, changes the replicated table, and
+//! grants the claim once every shard has the change: from then on no packet for the port goes astray.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::control::{Claim, Port};
+use crate::socket::{SocketError, SocketHandle};
+use crate::steering::{Owner, PortOwners, ShardId};
+
+/// How a claim of this shard's stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The registrar has not answered yet.
+    Asked,
+    /// The port is this shard's, and everybody knows.
+    Granted,
+    /// Another shard has it.
+    Refused,
+}
+
+#[derive(Debug)]
+struct Held {
+    claim: Claim,
+    /// Sockets and connections that need the port.
+    users: usize,
+    standing: Standing,
+    version: u64,
+    /// Sockets to be told what the registrar says.
+    waiting: Vec<SocketHandle>,
+}
+
+/// What this shard claims.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    held: BTreeMap<Port, Held>,
+    version: u64,
+}
+
+impl Claims {
+    /// No claims. Versions of one incarnation are newer than those of any before it.
+    pub(super) fn new(incarnation: u32) -> Self {
+        Self { held: BTreeMap::new(), version: u64::from(incarnation) << 32 }
+    }
+
+    /// Claims a port for a socket. Whether the registrar has to be told.
+    ///
+    /// # Errors
+    /// The shard has it already, and not in the same way.
+    pub(super) fn claim(&mut self, port: Port, claim: Claim, user: SocketHandle) -> Result<bool, ()> {
+        if let Some(held) = self.held.get_mut(&port) {
+            if held.claim != claim || held.standing == Standing::Refused {
+                return Err(());
+            }
+            held.users += 1;
+            if held.standing == Standing::Asked {
+                held.waiting.push(user);
+            }
+            return Ok(false);
+        }
+        self.version += 1;
+        let (version, waiting) = (self.version, vec![user]);
+        self.held.insert(port, Held { claim, users: 1, standing: Standing::Asked, version, waiting });
+        Ok(true)
+    }
+
+    /// One more needs a port that the shard may have. Whether it has.
+    pub(super) fn hold(&mut self, port: Port) -> bool {
+        let held = self.held.get_mut(&port);
+        held.map(|held| held.users += 1).is_some()
+    }
+
+    /// One fewer needs a port. Whether the registrar has to be told.
+    pub(super) fn release(&mut self, port: Port) -> bool {
+        let Some(held) = self.held.get_mut(&port) else { return false };
+        held.users -= 1;
+        held.users == 0 && self.held.remove(&port).is_some()
+    }
+
+    pub(super) fn standing(&self, port: Port) -> Standing {
+        self.held.get(&port).map_or(Standing::Refused, |held| held.standing)
+    }
+
+    /// What the registrar is to be told of a port.
+    pub(super) fn state(&self, port: Port) -> (Claim, u64) {
+        self.held.get(&port).map_or((Claim::Nothing, self.version), |held| (held.claim, held.version))
+    }
+
+    pub(super) fn ports(&self) -> impl Iterator<Item = Port> {
+        self.held.keys().copied()
+    }
+
+    /// The registrar has decided. The sockets that waited for it.
+    pub(super) fn on_verdict(&mut self, port: Port, granted: bool, version: u64) -> Vec<SocketHandle> {
+        let Some(held) = self.held.get_mut(&port).filter(|held| held.version == version) else {
+            return Vec::new();
+        };
+        held.standing = if granted { Standing::Granted } else { Standing::Refused };
+        std::mem::take(&mut held.waiting)
+    }
+}
+
+#[derive(Debug)]
+struct Holding {
+    claim: Claim,
+    holders: BTreeSet<ShardId>,
+}
+
+/// A claim that stands as soon as every shard knows the table of this version.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    table: u64,
+    verdict: Verdict,
+}
+
+/// What a shard is to be told of its claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) to: ShardId,
+    pub(super) port: Port,
+    pub(super) granted: bool,
+    pub(super) version: u64,
+}
+
+/// Who has which port: kept by shard 0, the one writer of the table of owners.
+#[derive(Debug)]
+pub(crate) struct Registrar {
+    holdings: BTreeMap<Port, Holding>,
+    /// The version of the table each shard is known to have.
+    known: Vec<u64>,
+    grants: Vec<Grant>,
+}
+
+impl Registrar {
+    pub(super) fn new(shards: u16) -> Self {
+        Self { holdings: BTreeMap::new(), known: vec![0; shards.into()], grants: Vec::new() }
+    }
+
+    /// A shard claims a port, or gives it up. A refusal comes back at once.
+    pub(super) fn on_claim(
+        &mut self,
+        owners: &mut PortOwners,
+        from: ShardId,
+        port: Port,
+        (claim, version): (Claim, u64),
+    ) -> Option<Verdict> {
+        if claim == Claim::Nothing {
+            self.give_up(owners, from, port);
+            return None;
+        }
+        let verdict = Verdict { to: from, port, granted: true, version };
+        let holding =
+            self.holdings.entry(port).or_insert_with(|| Holding { claim, holders: BTreeSet::new() });
+        // A new claim stands in the place of the one before.
+        holding.holders.remove(&from);
+        if !holding.holders.is_empty() && (claim == Claim::Alone || holding.claim == Claim::Alone) {
+            return Some(Verdict { granted: false, ..verdict });
+        }
+        holding.claim = claim;
+        holding.holders.insert(from);
+        let owner = if claim == Claim::Alone { Owner::Shard(from) } else { Owner::EveryShard };
+        owners.set(port.0, port.1, Some(owner));
+        self.grants.push(Grant { table: owners.version_of(port.0, port.1), verdict });
+        None
+    }
+
+    fn give_up(&mut self, owners: &mut PortOwners, from: ShardId, port: Port) {
+        let Some(holding) = self.holdings.get_mut(&port) else { return };
+        holding.holders.remove(&from);
+        self.grants.retain(|grant| (grant.verdict.to, grant.verdict.port) != (from, port));
+        if holding.holders.is_empty() {
+            self.holdings.remove(&port);
+            owners.set(port.0, port.1, None);
+        }
+    }
+
+    /// A shard has the table up to this version.
+    pub(super) fn on_known(&mut self, shard: ShardId, version: u64) {
+        if let Some(known) = self.known.get_mut(usize::from(shard.0)) {
+            *known = version;
+        }
+    }
+
+    /// A shard has begun anew: it has nothing, and knows nothing.
+    pub(super) fn on_reborn(&mut self, owners: &mut PortOwners, shard: ShardId) {
+        self.on_known(shard, 0);
+        let held = |(port, holding): (&Port, &Holding)| holding.holders.contains(&shard).then_some(*port);
+        let ports: Vec<_> = self.holdings.iter().filter_map(held).collect();
+        ports.into_iter().for_each(|port| self.give_up(owners, shard, port));
+    }
+
+    /// The claims that every shard knows of by now.
+    pub(super) fn due(&mut self) -> Vec<Verdict> {
+        let everywhere = self.known.iter().copied().min().unwrap_or_default();
+        let due = |grant: &mut Grant| grant.table <= everywhere;
+        self.grants.extract_if(.., due).map(|grant| grant.verdict).collect()
+    }
+}
+
+/// What a bind call says of a claim.
+pub(super) fn outcome(standing: Standing, address: std::net::SocketAddr) -> Result<(), SocketError> {
+    match standing {
+        Standing::Granted => Ok(()),
+        Standing::Asked => Err(SocketError::WouldBlock),
+        Standing::Refused => Err(SocketError::AddressInUse { address }),
+    }
+}
