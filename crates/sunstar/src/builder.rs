@@ -161,7 +161,8 @@ impl Builder {
 
     /// How long a shard with nothing to do goes on asking its device before it sleeps: 50 microseconds by
     /// default, which saves the 30 or so that waking takes. Where that would keep others from running (a single
-    /// core, or the embedded device, whose other end is the same thread) it sleeps at once.
+    /// core, a control group's quota of no more than one, or the embedded device, whose other end is the same
+    /// thread) it sleeps at once.
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
         self

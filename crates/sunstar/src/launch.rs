@@ -17,9 +17,9 @@ use sunstar_stack::{Alone, InterfaceAddress, InterfaceId, Route, Shard, ShardCon
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::time::Instant;
 
-use crate::affinity::Cores;
 use crate::builder::{Builder, Device, Publish, Tap};
 use crate::clock::Clock;
+use crate::cores::Cores;
 use crate::engine::{CaptureFailure, Driver, Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
@@ -156,7 +156,8 @@ where
 {
     let cores = Cores::allowed().map_err(RunError::Pin)?;
     let runtime = executor(cores)?;
-    let _pinned = builder.pin.then(|| cores.pin()).transpose().map_err(RunError::Pin)?;
+    let core = cores.place(SHARDS).into_iter().next().filter(|_| builder.pin);
+    let _pinned = core.map(|core| cores.pin_to(core)).transpose().map_err(RunError::Pin)?;
     let common = Common {
         shards: SHARDS,
         clock: Clock::start(),
@@ -173,11 +174,7 @@ where
     let first = addresses.first().ok_or(RunError::NoAddress)?.address;
     let (neighbor, ended) = match gateway_host {
         None => {
-            let spin = if cores.count() > 1 && cores.count() >= common.shards {
-                builder.spin
-            } else {
-                Duration::ZERO
-            };
+            let spin = if cores.may_spin(common.shards) { builder.spin } else { Duration::ZERO };
             let ended = runtime.block_on(async {
                 drive(&engine, device, Wakeup::Descriptor { spin })?;
                 let output = application(Net::new(Rc::clone(&engine), Rc::default())).await;

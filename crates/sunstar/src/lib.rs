@@ -44,9 +44,9 @@
 //! there is no room, writers wait: nothing is built, and nothing grows, until the device can take more.
 
 mod address;
-mod affinity;
 mod builder;
 mod clock;
+mod cores;
 mod echo;
 mod engine;
 mod error;
@@ -54,6 +54,7 @@ mod gateway;
 mod launch;
 pub mod mesh;
 mod net;
+mod quota;
 mod stats;
 mod tcp;
 mod udp;
