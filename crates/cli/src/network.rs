@@ -17,6 +17,13 @@ pub(crate) fn builder(options: &NetworkOptions, publish: &[PublishedPort]) -> Bu
     for address in &options.address {
         builder = builder.address(address.0);
     }
+    builder = builder.shards(options.shards());
+    if let Some(queues) = options.queues {
+        builder = builder.queues(queues.get());
+    }
+    if !options.weights.is_empty() {
+        builder = builder.weights(options.weights.clone());
+    }
     if let Some(gateway) = options.gateway {
         builder = builder.gateway(gateway.into());
     }

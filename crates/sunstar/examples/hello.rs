@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let publish = vec![Publish { host: "127.0.0.1:8080".parse()?, port: 80 }];
     let device = Device::Embedded(Embedded { publish });
     Builder::new().device(device).run(|net| async move {
-        let listener = net.tcp_bind("0.0.0.0:80")?;
+        let listener = net.tcp_bind("0.0.0.0:80").await?;
         println!("http://{}/", net.published()[0].host);
         loop {
             let (stream, _) = listener.accept().await?;

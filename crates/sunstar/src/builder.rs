@@ -54,8 +54,8 @@ pub enum Device {
     Embedded(Embedded),
     /// A tap interface of the kernel.
     Tap(Tap),
-    /// One end of an in-memory wire; the other belongs to another host of this process.
-    Wire(WireEnd),
+    /// Ends of in-memory wires, one for each queue; the other ends belong to another host of this process.
+    Wire(Vec<WireEnd>),
 }
 
 /// Describes a stack, and runs it.
@@ -72,6 +72,9 @@ pub struct Builder {
     pub(crate) shutdown_deadline: Duration,
     pub(crate) pin: bool,
     pub(crate) spin: Duration,
+    pub(crate) shards: u16,
+    pub(crate) queues: Option<u16>,
+    pub(crate) weights: Option<Vec<u32>>,
 }
 
 impl Default for Builder {
@@ -84,6 +87,9 @@ impl Builder {
     /// The address of a stack on the embedded device, when none is given.
     pub const EMBEDDED_ADDRESS: InterfaceAddress =
         InterfaceAddress { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), prefix: 24 };
+
+    /// The most shards that a stack can have.
+    pub const MAX_SHARDS: u16 = 256;
 
     /// A stack on the embedded device, with nothing published.
     pub fn new() -> Self {
@@ -98,6 +104,9 @@ impl Builder {
             shutdown_deadline: Duration::from_secs(5),
             pin: true,
             spin: Duration::from_micros(50),
+            shards: 1,
+            queues: None,
+            weights: None,
         }
     }
 
@@ -168,16 +177,61 @@ impl Builder {
         self
     }
 
+    /// How many shards the stack has; one by default. Each is a thread of its own, pinned to a core of its own as far as
+    /// there are cores, and shares nothing with the others.
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How many queues of the device are used: as many as there are shards by default. With fewer, the other shards send
+    /// through those that have one, and what they receive is handed over. The embedded device has one, a wire as many
+    /// as ends were given.
+    pub fn queues(mut self, queues: u16) -> Self {
+        self.queues = Some(queues);
+        self
+    }
+
+    /// Each shard's part, in proportion to the others': of the flows, and of the room to send where shards share a queue.
+    /// Equal parts by default. A shard of weight zero gets only what it asks for (a port of its own).
+    pub fn weights(mut self, weights: impl Into<Vec<u32>>) -> Self {
+        self.weights = Some(weights.into());
+        self
+    }
+
     /// Runs the stack on this thread until the application's future is done, then shuts it down: listeners stop,
     /// connections have until the deadline to end, and all buffers come home.
     ///
+    /// Where there are several shards, the application runs on the first, and sends the others what they are to do
+    /// ([`Builder::run_on_each`] runs it on each of them).
+    ///
     /// # Errors
     /// See [`RunError`]: mostly that the device could not be opened, and what to do about it.
+    ///
+    /// # Panics
+    /// When the application does, after the stack was shut down.
     pub fn run<F, Fut>(self, application: F) -> Result<Fut::Output, RunError>
     where
         F: FnOnce(Net) -> Fut,
         Fut: Future,
     {
         launch::run(self, application)
+    }
+
+    /// Runs an application on every shard, the first one's on this thread, until all of them are done. What they came
+    /// to, in the order of the shards. A port that each of them listens on is to be *shared*
+    /// ([`Net::tcp_bind_shared`]).
+    ///
+    /// # Errors
+    /// As [`Builder::run`].
+    ///
+    /// # Panics
+    /// When one of the applications does, after the others were dropped and the stack was shut down.
+    pub fn run_on_each<F, Fut>(self, application: F) -> Result<Vec<Fut::Output>, RunError>
+    where
+        F: Fn(Net) -> Fut + Sync,
+        Fut: Future<Output: Send>,
+    {
+        launch::run_on_each(self, application)
     }
 }

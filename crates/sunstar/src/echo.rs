@@ -20,6 +20,11 @@ impl EchoSocket {
         Self { socket: Socket::new(engine, key) }
     }
 
+    /// Waits until the socket has its port.
+    pub(crate) async fn bound(&self) -> io::Result<()> {
+        self.socket.bound().await
+    }
+
     /// Queues an echo request; waits while too many are queued.
     ///
     /// # Errors

@@ -73,6 +73,54 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// So many shards cannot be.
+    #[error(
+        "{shards} shards cannot be: give a number from 1 to {}, and best no more than there are cores",
+        crate::Builder::MAX_SHARDS
+    )]
+    Shards {
+        /// The number given.
+        shards: u16,
+    },
+    /// So many queues cannot be.
+    #[error(
+        "{queues} queues do not fit {shards} shards: each queue belongs to one shard, so give 1 to {shards}"
+    )]
+    Queues {
+        /// The number given.
+        queues: u16,
+        /// How many shards there are.
+        shards: u16,
+    },
+    /// The device does not have that many queues.
+    #[error(
+        "the device has {has} queues, not {queues}: the embedded device has one, and a wire as many as ends are given"
+    )]
+    DeviceQueues {
+        /// The number given.
+        queues: u16,
+        /// How many it has.
+        has: usize,
+    },
+    /// Not one weight a shard.
+    #[error("{weights} weights do not fit {shards} shards: give one for each")]
+    Weights {
+        /// How many were given.
+        weights: usize,
+        /// How many shards there are.
+        shards: u16,
+    },
+    /// The rings between the shards could not be made.
+    #[error(transparent)]
+    Mesh(#[from] crate::mesh::MeshError),
+    /// A shard's thread could not be started.
+    #[error(
+        "a shard's thread could not be started: {0}; use fewer shards, or raise the limit of processes (ulimit -u)"
+    )]
+    Thread(io::Error),
+    /// A shard ended before it should have.
+    #[error("a shard's thread has ended unexpectedly, and the others with it; what it printed says why")]
+    Abandoned,
     /// The shards cannot share the flows.
     #[error(transparent)]
     Steering(#[from] WeightsError),

@@ -18,7 +18,7 @@
 //!     let publish = vec![Publish { host: "127.0.0.1:8080".parse()?, port: 80 }];
 //!     let device = Device::Embedded(Embedded { publish });
 //!     Builder::new().device(device).address("10.0.0.2/24".parse()?).run(|net| async move {
-//!         let listener = net.tcp_bind("0.0.0.0:80")?;
+//!         let listener = net.tcp_bind("0.0.0.0:80").await?;
 //!         loop {
 //!             let (mut stream, peer) = listener.accept().await?;
 //!             println!("hello, {peer}");
@@ -64,13 +64,15 @@ pub use builder::{Builder, Device, Embedded, Publish, Tap};
 pub use echo::EchoSocket;
 pub use error::RunError;
 pub use net::Net;
-pub use stats::{DeviceStats, PoolStats, ShardStats, Stats};
+pub use stats::{
+    DeviceStats, PoolStats, QueueStats, RingStats, ShardStats, ShareStats, Stats, SteeredBy, SteeringStats,
+};
 pub use sunstar_device::wire;
 pub use sunstar_packet::{Buffer, Fragment, Packet};
 pub use sunstar_stack::time;
 pub use sunstar_stack::{
-    ConnectOptions, Counters, EchoReply, InterfaceAddress, InterfaceAddressError, Keepalive, ListenOptions,
-    ShardConfig, State, TcpInfo, UdpReceived, UdpTransmit,
+    ConnectOptions, Counters, EchoReply, FilterId, InterfaceAddress, InterfaceAddressError, InterfaceId,
+    Keepalive, ListenOptions, PacketFilter, ShardConfig, State, TcpInfo, UdpReceived, UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;
 pub use tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpStream, WriteHalf};

@@ -5,14 +5,17 @@ use std::io;
 use std::rc::Rc;
 
 use sunstar_stack::time::Instant;
-use sunstar_stack::{ConnectOptions, InterfaceAddress, InterfaceId, ListenOptions, Shard, TcpInfo};
+use sunstar_stack::{
+    ConnectOptions, FilterId, InterfaceAddress, InterfaceId, ListenOptions, PacketFilter, Shard, TcpInfo,
+    UdpKey,
+};
 use tokio::task::JoinHandle;
 
 use crate::address::ToSocketAddress;
 use crate::builder::Publish;
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
-use crate::stats::{ShardStats, Stats};
+use crate::stats::{ShardStats, Stats, SteeredBy};
 use crate::tcp::{TcpListener, TcpStream};
 use crate::udp::UdpSocket;
 
@@ -21,34 +24,48 @@ use crate::udp::UdpSocket;
 pub struct Net {
     engine: Rc<Engine>,
     published: Rc<[Publish]>,
+    steered_by: SteeredBy,
 }
 
 impl Net {
     pub(crate) fn new(engine: Rc<Engine>, published: Rc<[Publish]>) -> Self {
-        Self { engine, published }
+        let steered_by = if engine.shards() > 1 { SteeredBy::Software } else { SteeredBy::Nothing };
+        Self { engine, published, steered_by }
     }
 
     /// Listens for TCP connections on an address of the stack; the unspecified address means all of them, port
-    /// 0 any free one.
+    /// 0 any free one. All of the port's connections come to this shard: it returns when every shard knows.
     ///
     /// # Errors
-    /// `AddrInUse`, `AddrNotAvailable`, `InvalidInput` for a text that is no address with a port.
-    pub fn tcp_bind(&self, local: impl ToSocketAddress) -> io::Result<TcpListener> {
-        self.tcp_bind_with(local, &ListenOptions::default())
+    /// `AddrInUse`, also when another shard has the port; `AddrNotAvailable`, `InvalidInput` for a text that is no
+    /// address with a port.
+    pub async fn tcp_bind(&self, local: impl ToSocketAddress) -> io::Result<TcpListener> {
+        self.tcp_bind_with(local, &ListenOptions::default()).await
+    }
+
+    /// The same on a port that every shard may listen on: each accepts the connections that hash to it. Until all of
+    /// them do, some connections are refused.
+    ///
+    /// # Errors
+    /// As [`Net::tcp_bind`].
+    pub async fn tcp_bind_shared(&self, local: impl ToSocketAddress) -> io::Result<TcpListener> {
+        self.tcp_bind_with(local, &ListenOptions { shared: true, ..ListenOptions::default() }).await
     }
 
     /// The same with options.
     ///
     /// # Errors
     /// As [`Net::tcp_bind`].
-    pub fn tcp_bind_with(
+    pub async fn tcp_bind_with(
         &self,
         local: impl ToSocketAddress,
         options: &ListenOptions,
     ) -> io::Result<TcpListener> {
         let local = local.to_socket_address()?;
         let key = self.engine.call(|shard| shard.tcp_listen(local, options))?;
-        Ok(TcpListener::new(Rc::clone(&self.engine), key))
+        let listener = TcpListener::new(Rc::clone(&self.engine), key);
+        listener.bound().await?;
+        Ok(listener)
     }
 
     /// Opens a TCP connection. Dropping the future gives it up.
@@ -77,23 +94,67 @@ impl Net {
     }
 
     /// Binds a UDP socket to an address of the stack; the unspecified address means all of them, port 0 any
-    /// free one.
+    /// free one. All of the port's datagrams come to this shard: it returns when every shard knows.
     ///
     /// # Errors
-    /// `AddrInUse`, `AddrNotAvailable`, `InvalidInput` for a text that is no address with a port.
-    pub fn udp_bind(&self, local: impl ToSocketAddress) -> io::Result<UdpSocket> {
+    /// `AddrInUse`, also when another shard has the port; `AddrNotAvailable`, `InvalidInput` for a text that is no
+    /// address with a port.
+    pub async fn udp_bind(&self, local: impl ToSocketAddress) -> io::Result<UdpSocket> {
         let local = local.to_socket_address()?;
-        let key = self.engine.call(|shard| shard.udp_bind(local))?;
-        Ok(UdpSocket::new(Rc::clone(&self.engine), key))
+        self.udp_bound(self.engine.call(|shard| shard.udp_bind(local))?).await
+    }
+
+    /// The same on a port that every shard may bind: each receives the datagrams of the flows that hash to it.
+    ///
+    /// # Errors
+    /// As [`Net::udp_bind`].
+    pub async fn udp_bind_shared(&self, local: impl ToSocketAddress) -> io::Result<UdpSocket> {
+        let local = local.to_socket_address()?;
+        self.udp_bound(self.engine.call(|shard| shard.udp_bind_shared(local))?).await
+    }
+
+    async fn udp_bound(&self, key: UdpKey) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::new(Rc::clone(&self.engine), key);
+        socket.bound().await?;
+        Ok(socket)
     }
 
     /// Opens a socket for ICMP echo requests and their replies.
     ///
     /// # Errors
     /// `NotConnected` once the network is shut down.
-    pub fn echo(&self) -> io::Result<EchoSocket> {
+    pub async fn echo(&self) -> io::Result<EchoSocket> {
         let key = self.engine.call(Shard::echo_open)?;
-        Ok(EchoSocket::new(Rc::clone(&self.engine), key))
+        let socket = EchoSocket::new(Rc::clone(&self.engine), key);
+        socket.bound().await?;
+        Ok(socket)
+    }
+
+    /// Which shard this is a handle to, from 0 on.
+    pub fn shard(&self) -> u16 {
+        self.engine.id().0
+    }
+
+    /// How many shards the stack has.
+    pub fn shards(&self) -> u16 {
+        self.engine.shards()
+    }
+
+    /// Installs a packet filter on this shard, behind those already there: it sees the packets that this shard receives,
+    /// and no other's.
+    ///
+    /// # Errors
+    /// `NotConnected` once the network is shut down.
+    pub fn install_filter(&self, filter: Box<dyn PacketFilter>) -> io::Result<FilterId> {
+        Ok(self.engine.call(|shard| Ok(shard.install_filter(filter)))?)
+    }
+
+    /// Removes a packet filter of this shard; whether it was there.
+    ///
+    /// # Errors
+    /// `NotConnected` once the network is shut down.
+    pub fn remove_filter(&self, filter: FilterId) -> io::Result<bool> {
+        Ok(self.engine.call(|shard| Ok(shard.remove_filter(filter)))?)
     }
 
     /// The stack's addresses on its device; the first is the preferred source.
@@ -110,9 +171,14 @@ impl Net {
         &self.published
     }
 
-    /// What the shards counted, and what they hold.
-    pub fn stats(&self) -> Stats {
-        Stats { shards: ShardStats::of(&self.engine).into_iter().collect() }
+    /// What this shard counted, and what it holds; nothing once the network is shut down.
+    pub fn shard_stats(&self) -> Option<ShardStats> {
+        ShardStats::of(&self.engine)
+    }
+
+    /// What all shards counted, and what they hold: each is asked.
+    pub async fn stats(&self) -> Stats {
+        Stats::of(self.shard_stats().into_iter().collect(), self.steered_by)
     }
 
     /// A reading of every TCP connection of this shard; those in TIME-WAIT are only remembered, and not among them.

@@ -4,15 +4,63 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use sunstar_packet::{DeviceCounters, PoolCounters, SizeClass};
+use sunstar_stack::steering::ShardId;
 use sunstar_stack::{Counters, InterfaceId, Shard};
 
-use crate::engine::{DeviceState, Engine};
+use crate::engine::{DeviceState, Engine, Queue};
+use crate::mesh::ShareCounters;
 
 /// A reading of all shards.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
-    /// One entry a shard.
+    /// One entry a shard, in their order; a shard that does not answer is left out.
     pub shards: Vec<ShardStats>,
+    /// How packets find their shard.
+    pub steering: SteeringStats,
+}
+
+/// How packets find their shard.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SteeringStats {
+    /// What places them.
+    pub by: SteeredBy,
+    /// The shard that each entry of the indirection table names.
+    pub table: Vec<u16>,
+    /// How many packets each entry has steered.
+    pub heat: Vec<u64>,
+}
+
+/// What places packets on the queues of their shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SteeredBy {
+    /// There is one shard, which has everything.
+    #[default]
+    Nothing,
+    /// The shards themselves: whichever receives a packet hands it to the one it belongs to.
+    Software,
+    /// A program in the kernel; what it cannot know, the shards do.
+    Program,
+}
+
+impl std::fmt::Display for SteeredBy {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Nothing => "nothing: one shard has everything",
+            Self::Software => "software",
+            Self::Program => "a program in the kernel",
+        })
+    }
+}
+
+impl Stats {
+    /// All shards' readings together.
+    pub(crate) fn of(shards: Vec<ShardStats>, by: SteeredBy) -> Self {
+        let table = shards.first().map(|shard| shard.table.clone()).unwrap_or_default();
+        let heat = |entry: usize| shards.iter().filter_map(|shard| shard.heat.get(entry)).sum();
+        let heat = (0..table.len()).map(heat).collect();
+        Self { shards, steering: SteeringStats { by, table, heat } }
+    }
 }
 
 /// A reading of one shard.
@@ -20,6 +68,8 @@ pub struct Stats {
 pub struct ShardStats {
     /// Which one.
     pub shard: u16,
+    /// How many with this number have failed before it.
+    pub restarts: u32,
     /// What it counted; among it every drop by name.
     #[serde(flatten)]
     pub counters: Counters,
@@ -31,6 +81,47 @@ pub struct ShardStats {
     pub pool: PoolStats,
     /// Its queue pair.
     pub device: DeviceStats,
+    /// Whose queue of the device it sends through.
+    pub queue: QueueStats,
+    /// The rings from its siblings.
+    pub rings: RingStats,
+    /// The indirection table as it knows it.
+    #[serde(skip)]
+    table: Vec<u16>,
+    /// How many packets each entry has steered, of those that arrived here.
+    #[serde(skip)]
+    heat: Vec<u64>,
+}
+
+/// A reading of the queue that a shard sends through.
+#[derive(Clone, Debug, Serialize)]
+pub struct QueueStats {
+    /// The shard that owns it.
+    pub owner: u16,
+    /// Who has sent how much through it; told by its owner.
+    pub shares: Vec<ShareStats>,
+}
+
+/// A reading of what one shard has sent through a queue.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ShareStats {
+    /// Which shard.
+    pub shard: u16,
+    /// Its weight.
+    pub weight: u32,
+    /// Frames.
+    pub frames: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+}
+
+/// A reading of the rings from a shard's siblings.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RingStats {
+    /// Packets that waited in them when it last turned.
+    pub waiting: usize,
+    /// Packets that ever waited in one of them at most.
+    pub deepest: usize,
 }
 
 /// A reading of a shard's buffers.
@@ -88,14 +179,38 @@ pub struct DeviceStats {
 impl ShardStats {
     /// A reading of the shard of an engine; nothing once it is gone.
     pub(crate) fn of(engine: &Rc<Engine>) -> Option<Self> {
+        let (waiting, deepest) = engine.mesh_depth();
         engine.read(|shard| Self {
             shard: shard.id().0,
+            restarts: engine.incarnation(),
             counters: *shard.counters(),
             connections: shard.tcp_connections().count(),
             listeners: engine.listeners(),
             pool: PoolStats::of(shard.pool()),
             device: DeviceStats::of(shard, engine.device()),
+            queue: QueueStats::of(shard.id(), &engine.device().queue),
+            rings: RingStats { waiting, deepest },
+            table: shard.steering().table().entries().iter().map(|shard| shard.0).collect(),
+            heat: shard.heat().to_vec(),
         })
+    }
+}
+
+impl QueueStats {
+    fn of(shard: ShardId, queue: &Queue) -> Self {
+        match queue {
+            Queue::None => Self { owner: shard.0, shares: Vec::new() },
+            Queue::Of(owner) => Self { owner: owner.0, shares: Vec::new() },
+            Queue::Own(shares) => {
+                let share = |share: &ShareCounters| ShareStats {
+                    shard: share.shard.0,
+                    weight: share.weight,
+                    frames: share.frames.get(),
+                    bytes: share.bytes.get(),
+                };
+                Self { owner: shard.0, shares: shares.iter().map(share).collect() }
+            }
+        }
     }
 }
 

@@ -26,6 +26,11 @@ impl UdpSocket {
         Self { socket: Socket::new(engine, key), rest: RefCell::default() }
     }
 
+    /// Waits until the socket has its port.
+    pub(crate) async fn bound(&self) -> io::Result<()> {
+        self.socket.bound().await
+    }
+
     /// Fixes the peer: [`UdpSocket::send`] sends to it, and datagrams of others are not received.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ async fn machine<T: Send + 'static>(
 #[test]
 fn a_program_of_the_machine_talks_to_the_stack_through_a_published_port() {
     let stats = run(published(), |net| async move {
-        let listener = net.tcp_bind("0.0.0.0:80").unwrap();
+        let listener = net.tcp_bind("0.0.0.0:80").await.unwrap();
         let program = machine(&net, |mut stream| {
             let mut writer = stream.try_clone().unwrap();
             let writing = std::thread::spawn(move || {
@@ -51,7 +51,7 @@ fn a_program_of_the_machine_talks_to_the_stack_through_a_published_port() {
         };
         let (same, ()) = tokio::join!(program, echo);
         assert!(same);
-        net.stats()
+        net.stats().await
     });
     let shard = &stats.unwrap().shards[0];
     assert!(shard.counters.tcp.segments_offloaded > 0, "large segments cross the wire whole");
@@ -60,7 +60,7 @@ fn a_program_of_the_machine_talks_to_the_stack_through_a_published_port() {
 #[test]
 fn the_end_of_one_direction_goes_through_and_the_other_goes_on() {
     run(published(), |net| async move {
-        let listener = net.tcp_bind("0.0.0.0:80").unwrap();
+        let listener = net.tcp_bind("0.0.0.0:80").await.unwrap();
         let program = machine(&net, |mut stream| {
             stream.write_all(b"question").unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
@@ -93,7 +93,7 @@ fn a_port_the_stack_does_not_listen_on_resets_the_program() {
 #[test]
 fn a_reset_goes_through_both_ways() {
     run(published(), |net| async move {
-        let listener = net.tcp_bind("0.0.0.0:80").unwrap();
+        let listener = net.tcp_bind("0.0.0.0:80").await.unwrap();
         let program = machine(&net, |mut stream| stream.read(&mut [0; 1]));
         let server = async {
             let (stream, _) = listener.accept().await.unwrap();
@@ -123,7 +123,7 @@ fn a_reset_goes_through_both_ways() {
 fn a_server_that_does_not_read_stops_the_program_that_writes() {
     const LEN: usize = 64 << 20;
     run(published(), |net| async move {
-        let listener = net.tcp_bind("0.0.0.0:80").unwrap();
+        let listener = net.tcp_bind("0.0.0.0:80").await.unwrap();
         let address = net.published()[0].host;
         let mut program = tokio::net::TcpStream::connect(address).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();

@@ -40,7 +40,7 @@ fn hyper_serves_and_asks_over_streams_that_are_not_send() {
     let (served, ()) = common::two_hosts(
         &WireConfig::default().with_offloads(),
         |net, meeting| async move {
-            let listener = net.tcp_bind("0.0.0.0:80").unwrap();
+            let listener = net.tcp_bind("0.0.0.0:80").await.unwrap();
             let served = Rc::new(Cell::new(0));
             net.spawn(serve(net.clone(), listener, Rc::clone(&served)));
             meeting.wait().await;

@@ -50,7 +50,7 @@ async fn machine<T: Send + 'static>(program: impl FnOnce() -> T + Send + 'static
 }
 
 async fn echo(net: Net) {
-    let listener = net.tcp_bind("0.0.0.0:7").unwrap();
+    let listener = net.tcp_bind("0.0.0.0:7").await.unwrap();
     while let Ok((mut stream, _)) = listener.accept().await {
         net.spawn(async move {
             let (mut reader, mut writer) = stream.split();
@@ -78,7 +78,7 @@ fn the_kernels_tcp_gets_back_what_it_sent_in_large_segments_both_ways() {
                 bytes == pattern(16 << 20)
             });
             assert!(same.await);
-            net.stats()
+            net.stats().await
         });
         let device = &stats.unwrap().shards[0].device;
         assert!(device.segmented > 0 && device.coalesced > 0, "{device:?}");
@@ -96,7 +96,7 @@ fn the_kernel_answers_a_ping_and_a_datagram_and_is_answered() {
                 socket.send_to(&buffer[..len], from).unwrap();
             });
             let answer = async {
-                let ping = net.echo().unwrap();
+                let ping = net.echo().await.unwrap();
                 loop {
                     // Until the kernel's side has its address.
                     ping.send([10, 9, 0, 1].into(), 1, 64, b"").await.unwrap();
@@ -105,7 +105,7 @@ fn the_kernel_answers_a_ping_and_a_datagram_and_is_answered() {
                         break;
                     }
                 }
-                let socket = net.udp_bind("0.0.0.0:0").unwrap();
+                let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
                 let mut buffer = [0; 100];
                 loop {
                     // Until its socket is bound; a datagram that nobody took is gone.
@@ -132,7 +132,7 @@ fn a_stack_that_sleeps_hears_at_once_that_its_tap_was_deleted() {
             tokio::time::sleep(Duration::from_millis(1_500)).await;
             tokio::task::spawn_blocking(|| ip("link delete sun0")).await.unwrap();
             let deleted = Instant::now();
-            while net.stats().shards[0].device.failure.is_none() {
+            while net.stats().await.shards[0].device.failure.is_none() {
                 assert!(deleted.elapsed() < Duration::from_millis(100));
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -145,7 +145,7 @@ fn a_stack_that_sleeps_hears_at_once_that_its_tap_was_deleted() {
 fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on() {
     in_namespace("when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on", || {
         let stats = run(on_tap(), |net| async move {
-            let listener = net.tcp_bind("0.0.0.0:7").unwrap();
+            let listener = net.tcp_bind("0.0.0.0:7").await.unwrap();
             let program = machine(|| MachineStream::connect("10.9.0.2:7").unwrap());
             let (kept_open, accepted) = tokio::join!(program, listener.accept());
             let (mut stream, _) = accepted.unwrap();
@@ -160,7 +160,7 @@ fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on(
             client.unwrap().write_all(b"!").await.unwrap();
             let mut last = [0];
             server.unwrap().0.read_exact(&mut last).await.unwrap();
-            net.stats()
+            net.stats().await
         });
         let device = &stats.unwrap().shards[0].device;
         assert!(!device.up);

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A connection of a host to itself.
 async fn pair(net: &Net) -> (TcpStream, TcpStream) {
-    let listener = net.tcp_bind("127.0.0.1:0").unwrap();
+    let listener = net.tcp_bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (client, server) = tokio::join!(net.tcp_connect(address), listener.accept());
     let (client, (server, peer)) = (client.unwrap(), server.unwrap());
@@ -35,7 +35,7 @@ fn what_is_written_comes_back_from_a_host_on_another_thread() {
         let (copied, echoed) = two_hosts(
             &config,
             |net, meeting| async move {
-                let listener = net.tcp_bind("0.0.0.0:7").unwrap();
+                let listener = net.tcp_bind("0.0.0.0:7").await.unwrap();
                 meeting.wait().await;
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let (mut reader, mut writer) = stream.split();
@@ -190,19 +190,19 @@ fn a_port_nobody_listens_on_refuses_here_and_elsewhere() {
 #[test]
 fn a_listener_that_is_dropped_lets_its_port_go() {
     alone(|net| async move {
-        let listener = net.tcp_bind("0.0.0.0:80").unwrap();
-        let error = net.tcp_bind("0.0.0.0:80").unwrap_err();
+        let listener = net.tcp_bind("0.0.0.0:80").await.unwrap();
+        let error = net.tcp_bind("0.0.0.0:80").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         assert!(error.to_string().contains("0.0.0.0:80"), "{error}");
         drop(listener);
-        net.tcp_bind("0.0.0.0:80").unwrap();
+        net.tcp_bind("0.0.0.0:80").await.unwrap();
     });
 }
 
 #[test]
 fn a_connection_nobody_accepted_is_reset_with_its_listener() {
     alone(|net| async move {
-        let listener = net.tcp_bind("127.0.0.1:80").unwrap();
+        let listener = net.tcp_bind("127.0.0.1:80").await.unwrap();
         let mut client = net.tcp_connect("127.0.0.1:80").await.unwrap();
         drop(listener);
         assert_eq!(client.read(&mut [0; 1]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -212,7 +212,7 @@ fn a_connection_nobody_accepted_is_reset_with_its_listener() {
 #[test]
 fn giving_up_an_accept_or_a_read_loses_nothing() {
     alone(|net| async move {
-        let listener = net.tcp_bind("127.0.0.1:80").unwrap();
+        let listener = net.tcp_bind("127.0.0.1:80").await.unwrap();
         let soon = Duration::from_millis(1);
         tokio::time::timeout(soon, listener.accept()).await.unwrap_err();
         let mut client = net.tcp_connect("127.0.0.1:80").await.unwrap();
@@ -287,11 +287,11 @@ fn a_reader_that_stops_stops_its_writer_and_memory_stays_flat() {
     two_hosts(
         &WireConfig::default().with_offloads(),
         |net, meeting| async move {
-            let listener = net.tcp_bind("0.0.0.0:9").unwrap();
+            let listener = net.tcp_bind("0.0.0.0:9").await.unwrap();
             meeting.wait().await;
             let (mut stream, _) = listener.accept().await.unwrap();
             meeting.wait().await;
-            let held = &net.stats().shards[0].pool;
+            let held = net.stats().await.shards[0].pool;
             let bytes = held.small_out * 2_048 + held.staging_out * 66_560;
             assert!(bytes < 4 << 20, "{bytes} bytes of buffers are held for one stuck connection");
             let mut bytes = Vec::new();
@@ -321,7 +321,7 @@ fn many_connections_at_a_time_each_get_their_own_bytes() {
     two_hosts(
         &WireConfig::default().with_offloads(),
         |net, meeting| async move {
-            let listener = net.tcp_bind("0.0.0.0:7").unwrap();
+            let listener = net.tcp_bind("0.0.0.0:7").await.unwrap();
             meeting.wait().await;
             let mut tasks = Vec::new();
             for _ in 0..200 {
@@ -334,7 +334,7 @@ fn many_connections_at_a_time_each_get_their_own_bytes() {
             for task in tasks {
                 assert_eq!(task.await.unwrap(), 20_000);
             }
-            assert_eq!(net.stats().shards[0].listeners, 1);
+            assert_eq!(net.stats().await.shards[0].listeners, 1);
             meeting.wait().await;
         },
         |net, meeting| async move {

@@ -15,7 +15,7 @@ fn a_datagram_comes_back_from_a_host_on_another_thread() {
     let (echoed, received) = two_hosts(
         &WireConfig::default(),
         |net, meeting| async move {
-            let socket = net.udp_bind("0.0.0.0:7").unwrap();
+            let socket = net.udp_bind("0.0.0.0:7").await.unwrap();
             meeting.wait().await;
             let mut buffer = [0; 1_500];
             let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
@@ -25,7 +25,7 @@ fn a_datagram_comes_back_from_a_host_on_another_thread() {
         },
         |net, meeting| async move {
             meeting.wait().await;
-            let socket = net.udp_bind("0.0.0.0:0").unwrap();
+            let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
             socket.connect((common::A, 7)).unwrap();
             socket.send(b"hello").await.unwrap();
             let mut buffer = [0; 1_500];
@@ -41,7 +41,7 @@ fn a_datagram_comes_back_from_a_host_on_another_thread() {
 #[test]
 fn a_gateway_answers_a_ping() {
     alone(|net| async move {
-        let echo = net.echo().unwrap();
+        let echo = net.echo().await.unwrap();
         let before = net.now();
         let gateway: IpAddr = [10, 0, 0, 1].into();
         for sequence in 1..=3 {
@@ -57,7 +57,8 @@ fn a_gateway_answers_a_ping() {
 #[test]
 fn a_message_tells_its_destination_ttl_and_congestion_mark() {
     alone(|net| async move {
-        let (sender, receiver) = (net.udp_bind("0.0.0.0:0").unwrap(), net.udp_bind("0.0.0.0:9").unwrap());
+        let (sender, receiver) =
+            (net.udp_bind("0.0.0.0:0").await.unwrap(), net.udp_bind("0.0.0.0:9").await.unwrap());
         let transmit = UdpTransmit {
             destination: Some("10.0.0.2:9".parse().unwrap()),
             source: Some(Ipv4Addr::new(10, 0, 0, 2).into()),
@@ -80,7 +81,7 @@ fn a_batch_sent_in_one_call_is_received_datagram_by_datagram() {
         let (sizes, ()) = two_hosts(
             &config,
             |net, meeting| async move {
-                let socket = net.udp_bind("0.0.0.0:9").unwrap();
+                let socket = net.udp_bind("0.0.0.0:9").await.unwrap();
                 meeting.wait().await;
                 let mut sizes = Vec::new();
                 let mut buffer = [0; 2_000];
@@ -96,7 +97,7 @@ fn a_batch_sent_in_one_call_is_received_datagram_by_datagram() {
             },
             |net, meeting| async move {
                 meeting.wait().await;
-                let socket = net.udp_bind("0.0.0.0:0").unwrap();
+                let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
                 let destination = Some(SocketAddr::from((common::A, 9)));
                 let transmit =
                     UdpTransmit { destination, segment_size: Some(1_000), ..UdpTransmit::default() };
@@ -111,7 +112,8 @@ fn a_batch_sent_in_one_call_is_received_datagram_by_datagram() {
 #[test]
 fn many_messages_are_received_in_one_call() {
     alone(|net| async move {
-        let (sender, receiver) = (net.udp_bind("0.0.0.0:0").unwrap(), net.udp_bind("127.0.0.1:9").unwrap());
+        let (sender, receiver) =
+            (net.udp_bind("0.0.0.0:0").await.unwrap(), net.udp_bind("127.0.0.1:9").await.unwrap());
         for number in 0..20u8 {
             sender.send_to(&[number], "127.0.0.1:9").await.unwrap();
         }
@@ -130,7 +132,7 @@ fn many_messages_are_received_in_one_call() {
 #[test]
 fn a_peeked_datagram_is_still_there() {
     alone(|net| async move {
-        let socket = net.udp_bind("127.0.0.1:9").unwrap();
+        let socket = net.udp_bind("127.0.0.1:9").await.unwrap();
         socket.send_to(b"look", "127.0.0.1:9").await.unwrap();
         let mut buffer = [0; 10];
         let peeked = socket.peek_from(&mut buffer).await.unwrap();
@@ -143,7 +145,7 @@ fn a_peeked_datagram_is_still_there() {
 #[test]
 fn a_reader_woken_by_readiness_finds_the_datagram() {
     alone(|net| async move {
-        let socket = std::rc::Rc::new(net.udp_bind("127.0.0.1:9").unwrap());
+        let socket = std::rc::Rc::new(net.udp_bind("127.0.0.1:9").await.unwrap());
         let reader = std::rc::Rc::clone(&socket);
         let reading = net.spawn(async move {
             let mut memory = [0; 16];
@@ -173,7 +175,7 @@ fn a_sender_without_credit_waits_and_nothing_is_lost_on_a_wire() {
     let (received, ()) = two_hosts(
         &WireConfig::default(),
         |net, meeting| async move {
-            let socket = net.udp_bind("0.0.0.0:9").unwrap();
+            let socket = net.udp_bind("0.0.0.0:9").await.unwrap();
             meeting.wait().await;
             let mut buffer = [0; 1_500];
             let mut received = 0;
@@ -190,7 +192,7 @@ fn a_sender_without_credit_waits_and_nothing_is_lost_on_a_wire() {
         },
         |net, meeting| async move {
             meeting.wait().await;
-            let socket = net.udp_bind("0.0.0.0:0").unwrap();
+            let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
             socket.connect((common::A, 9)).unwrap();
             let payload = pattern(1_400);
             let mut answer = [0; 4];
@@ -220,7 +222,7 @@ fn hosts_that_fall_asleep_between_any_two_frames_miss_none() {
         |host| host.spin(Duration::ZERO),
         &WireConfig::default(),
         |net, meeting| async move {
-            let socket = net.udp_bind("0.0.0.0:9").unwrap();
+            let socket = net.udp_bind("0.0.0.0:9").await.unwrap();
             meeting.wait().await;
             let mut buffer = [0; 4];
             for _ in 0..ROUNDS {
@@ -231,7 +233,7 @@ fn hosts_that_fall_asleep_between_any_two_frames_miss_none() {
         },
         |net, meeting| async move {
             meeting.wait().await;
-            let socket = net.udp_bind("0.0.0.0:0").unwrap();
+            let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
             socket.connect((common::A, 9)).unwrap();
             let mut buffer = [0; 4];
             for round in 0..ROUNDS {
@@ -251,7 +253,7 @@ fn a_group_is_joined_on_the_device_and_left_again() {
     let (message, ()) = two_hosts(
         &WireConfig::default(),
         move |net, meeting| async move {
-            let socket = net.udp_bind("0.0.0.0:5353").unwrap();
+            let socket = net.udp_bind("0.0.0.0:5353").await.unwrap();
             let elsewhere = socket.join_multicast_v4(group, Ipv4Addr::new(192, 0, 2, 1)).unwrap_err();
             assert_eq!(elsewhere.kind(), std::io::ErrorKind::AddrNotAvailable);
             socket.join_multicast_v4(group, Ipv4Addr::UNSPECIFIED).unwrap();
@@ -263,7 +265,7 @@ fn a_group_is_joined_on_the_device_and_left_again() {
         },
         move |net, meeting| async move {
             meeting.wait().await;
-            let socket = net.udp_bind("0.0.0.0:0").unwrap();
+            let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
             socket.send_to(b"to all", (group, 5_353)).await.unwrap();
             meeting.wait().await;
         },
@@ -274,7 +276,7 @@ fn a_group_is_joined_on_the_device_and_left_again() {
 #[test]
 fn a_connected_socket_hears_that_nobody_listens() {
     alone(|net| async move {
-        let socket = net.udp_bind("0.0.0.0:0").unwrap();
+        let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
         socket.connect("10.0.0.1:9").unwrap();
         socket.send(b"anybody?").await.unwrap();
         let error = socket.recv(&mut [0; 10]).await.unwrap_err();
@@ -285,12 +287,12 @@ fn a_connected_socket_hears_that_nobody_listens() {
 #[test]
 fn what_cannot_be_bound_or_sent_says_why() {
     alone(|net| async move {
-        let taken = net.udp_bind("0.0.0.0:9").unwrap();
+        let taken = net.udp_bind("0.0.0.0:9").await.unwrap();
         for (address, part) in [("0.0.0.0:9", "in use"), ("192.0.2.1:9", "not an address of this stack")] {
-            let message = net.udp_bind(address).unwrap_err().to_string();
+            let message = net.udp_bind(address).await.unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
-        let message = net.udp_bind("localhost:9").unwrap_err().to_string();
+        let message = net.udp_bind("localhost:9").await.unwrap_err().to_string();
         assert!(message.contains("names are not looked up"), "{message}");
         let error = taken.send_to(&[0; 3_000], "10.0.0.1:9").await.unwrap_err();
         assert!(error.to_string().contains("1472"), "{error}");

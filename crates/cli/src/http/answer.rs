@@ -1,5 +1,7 @@
 //! Which answer a request gets.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use hyper::body::Body as Incoming;
 use hyper::header::{self, HeaderValue};
@@ -14,9 +16,12 @@ use super::read::FilePart;
 /// The longest body that `/bytes/N` sends, in bytes: 1 TiB.
 const MAX_PATTERN: u64 = 1 << 40;
 
+/// Reads the counters, as JSON: every shard has to be asked.
+pub(super) type Counters = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<u8>>>>>;
+
 /// What is served: the built-in page, the counters, two endpoints to measure with, and perhaps files.
 pub(crate) struct Site {
-    counters: Box<dyn Fn() -> Vec<u8>>,
+    counters: Counters,
     page: Page,
     files: Option<Files>,
     pattern: Bytes,
@@ -47,8 +52,12 @@ impl<'a> Resource<'a> {
 
 impl Site {
     /// A site that shows what `counters` returns: JSON, an object with an array `shards`.
-    pub(crate) fn new(counters: impl Fn() -> Vec<u8> + 'static, files: Option<Files>) -> Self {
-        Self { counters: Box::new(counters), page: Page::default(), files, pattern: Pattern::block() }
+    pub(crate) fn new<F>(counters: impl Fn() -> F + 'static, files: Option<Files>) -> Self
+    where
+        F: Future<Output = Vec<u8>> + 'static,
+    {
+        let counters: Counters = Box::new(move || Box::pin(counters()));
+        Self { counters, page: Page::default(), files, pattern: Pattern::block() }
     }
 
     /// Answers one request.
@@ -64,10 +73,10 @@ impl Site {
             _ if !is_read => not_allowed("GET, HEAD"),
             Resource::Root => match self.file("/", &head.method, &head.headers).await {
                 Some(index) if index.status() != StatusCode::NOT_FOUND => index,
-                _ => self.page.answer(&*self.counters),
+                _ => self.page.answer(&self.counters).await,
             },
             Resource::Counters => {
-                let mut answer = whole("application/json", (self.counters)().into());
+                let mut answer = whole("application/json", (self.counters)().await.into());
                 set(&mut answer, header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer
             }

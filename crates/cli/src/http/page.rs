@@ -9,7 +9,7 @@ use hyper::Response;
 use hyper::header::{self, HeaderValue};
 use serde_json::Value;
 
-use super::answer::{set, whole};
+use super::answer::{Counters, set, whole};
 use super::body::Body;
 
 const TEMPLATE: &str = include_str!("../../page/index.html");
@@ -31,13 +31,12 @@ pub(super) struct Page {
 
 impl Page {
     /// The page with figures that are at most [`KEPT`] old.
-    pub(super) fn answer(&self, counters: &dyn Fn() -> Vec<u8>) -> Response<Body> {
-        let mut made = self.made.borrow_mut();
-        let page = match &*made {
-            Some((at, page)) if at.elapsed() < KEPT => page.clone(),
-            _ => {
-                let page = Bytes::from(fill(&counters()));
-                *made = Some((Instant::now(), page.clone()));
+    pub(super) async fn answer(&self, counters: &Counters) -> Response<Body> {
+        let page = match self.kept() {
+            Some(page) => page,
+            None => {
+                let page = Bytes::from(fill(&counters().await));
+                self.made.replace(Some((Instant::now(), page.clone())));
                 page
             }
         };
@@ -45,6 +44,13 @@ impl Page {
         set(&mut answer, header::CONTENT_SECURITY_POLICY, POLICY);
         set(&mut answer, header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         answer
+    }
+}
+
+impl Page {
+    fn kept(&self) -> Option<Bytes> {
+        let made = self.made.borrow();
+        made.as_ref().filter(|(at, _)| at.elapsed() < KEPT).map(|(_, page)| page.clone())
     }
 }
 

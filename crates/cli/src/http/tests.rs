@@ -14,7 +14,7 @@ fn with<F: Future>(files: Option<&TempDir>, test: impl FnOnce(Client) -> F) -> F
     let files = files.map(|directory| Files::open(directory.path()).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async move {
-        test(Client { site: Rc::new(Site::new(|| COUNTERS.to_vec(), files)) }).await
+        test(Client { site: Rc::new(Site::new(|| async { COUNTERS.to_vec() }, files)) }).await
     })
 }
 
@@ -276,7 +276,7 @@ fn a_client_that_never_ends_its_head_is_sent_away() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let client = Client { site: Rc::new(Site::new(Vec::new, None)) };
+        let client = Client { site: Rc::new(Site::new(|| async { Vec::new() }, None)) };
         let started = tokio::time::Instant::now();
         let mut stream = client.open();
         stream.write_all(b"GET / HTTP/1.1\r\nX: ").await.unwrap();
@@ -291,7 +291,7 @@ fn a_body_that_stops_coming_is_given_up() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let client = Client { site: Rc::new(Site::new(Vec::new, None)) };
+        let client = Client { site: Rc::new(Site::new(|| async { Vec::new() }, None)) };
         let started = tokio::time::Instant::now();
         let mut stream = client.open();
         stream.write_all(b"POST /sha256 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc").await.unwrap();

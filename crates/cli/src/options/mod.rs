@@ -7,6 +7,7 @@ mod tests;
 mod values;
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -101,7 +102,16 @@ pub(crate) struct NetworkOptions {
     /// The largest IP packet, in bytes [default: the device's]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..))]
     pub(crate) mtu: Option<u16>,
-    /// Write every frame to a pcapng file
+    /// Threads of the stack, each with a part of the connections for itself [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) shards: Option<NonZeroU16>,
+    /// Queues of the device that are used; shards without one send through the others [default: one a shard]
+    #[arg(long, value_name = "N")]
+    pub(crate) queues: Option<NonZeroU16>,
+    /// Each shard's part of the flows, and of a queue that it shares, as in 1,2,1 [default: equal parts]
+    #[arg(long, value_name = "N,N...", value_delimiter = ',')]
+    pub(crate) weights: Vec<u32>,
+    /// Write every frame to a pcapng file; further queues to files named like it
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
 }
@@ -114,6 +124,9 @@ impl NetworkOptions {
             address: either(self.address, other.address),
             gateway: self.gateway.or(other.gateway),
             mtu: self.mtu.or(other.mtu),
+            shards: self.shards.or(other.shards),
+            queues: self.queues.or(other.queues),
+            weights: either(self.weights, other.weights),
             pcap: self.pcap.or(other.pcap),
         }
     }
@@ -121,6 +134,11 @@ impl NetworkOptions {
     /// The device, the default one if none was named.
     pub(crate) fn device(&self) -> DeviceName {
         self.device.clone().unwrap_or_default()
+    }
+
+    /// How many shards, one if nothing was said.
+    pub(crate) fn shards(&self) -> u16 {
+        self.shards.map_or(1, NonZeroU16::get)
     }
 
     /// Checks what one option asks of another.

@@ -35,7 +35,7 @@ pub(crate) fn run(options: PingOptions) -> Result<bool, Failure> {
 async fn ping(net: Net, options: PingOptions) -> Result<Statistics, Failure> {
     let mut signals = Signals::listen()?;
     let output = Output::new(options.json);
-    let socket = net.echo().map_err(Failure::Echo)?;
+    let socket = net.echo().await.map_err(Failure::Echo)?;
     let data: Vec<u8> = (0..options.size).map(|at| at as u8).collect();
     let mut session = Session::new(options.count, options.timeout);
     let mut interval = tokio::time::interval(options.interval);

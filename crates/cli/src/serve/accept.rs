@@ -1,6 +1,8 @@
 //! Accepting connections: so many at a time, each a task, until the server is asked to end.
 
-use sunstar::{TcpListener, TcpStream};
+use std::io::ErrorKind;
+
+use sunstar::{Net, TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -28,6 +30,8 @@ impl Stop {
 pub(super) struct Service {
     /// What it is called in messages.
     pub(super) name: &'static str,
+    /// The port of the stack it is on; every shard has its share of it.
+    pub(super) port: u16,
     /// Connections at a time. At the cap none is accepted: the next ones wait in the stack, which has caps of
     /// its own.
     pub(super) max_connections: usize,
@@ -36,14 +40,24 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// Listens on its port, on this shard.
+    ///
+    /// # Errors
+    /// The port is taken, or the network is gone.
+    pub(super) async fn listen(&self, net: &Net) -> Result<TcpListener, Failure> {
+        let fails = |source| Failure::Listen { service: self.name, port: self.port, source };
+        net.tcp_bind_shared(([0, 0, 0, 0], self.port)).await.map_err(fails)
+    }
+
     /// Accepts connections and has a task `handle` each, until it is asked to stop; then waits for the tasks.
-    /// Dropping the future ends them, too.
+    /// Dropping the future ends them, too. When its shard has failed, it listens again on the fresh one.
     ///
     /// # Errors
     /// The listener failed: the device is gone.
     pub(super) async fn accept<F>(
         self,
-        listener: TcpListener,
+        mut listener: TcpListener,
+        net: Net,
         stop: Stop,
         handle: impl Fn(TcpStream) -> F,
     ) -> Result<(), Failure>
@@ -58,9 +72,13 @@ impl Service {
                 () = &mut stopped => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept(), if connections.len() < self.max_connections => {
-                    let (stream, _) =
-                        accepted.map_err(|source| Failure::Accept { service: self.name, source })?;
-                    connections.spawn_local(handle(stream));
+                    match accepted {
+                        Ok((stream, _)) => drop(connections.spawn_local(handle(stream))),
+                        Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
+                            listener = self.listen(&net).await?;
+                        }
+                        Err(source) => return Err(Failure::Accept { service: self.name, source }),
+                    }
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `sunstar serve`: HTTP, and two services to measure with, until it is asked to end.
+//! `sunstar serve`: HTTP, and two services to measure with, on every shard, until it is asked to end.
 
 mod accept;
 mod measure;
@@ -7,8 +7,8 @@ mod report;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sunstar::{Net, TcpListener, TcpStream};
-use tokio::sync::watch;
+use sunstar::{Net, TcpStream};
+use tokio::sync::{Barrier, watch};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
@@ -36,81 +36,130 @@ const MEASURING_CONNECTIONS: usize = 1_000;
 /// # Errors
 /// The network cannot be run, or it failed; the directory cannot be read.
 pub(crate) fn run(settings: ServeSettings) -> Result<(), Failure> {
-    let files = settings.dir.as_deref().map(Files::open).transpose()?;
-    network::builder(&settings.network, &settings.publish)
+    let server = Server {
+        files: settings.dir.as_deref().map(Files::open).transpose()?,
+        stop: watch::Sender::new(false),
+        started: Barrier::new(settings.network.shards().into()),
+        settings,
+    };
+    let settings = &server.settings;
+    let ended = network::builder(&settings.network, &settings.publish)
         .config(settings.stack.clone())
         .shutdown_deadline(CLOSE)
-        .run(|net| serve(net, settings, files))?
+        .run_on_each(|net| server.serve(net))?;
+    ended.into_iter().collect()
 }
 
-async fn serve(net: Net, settings: ServeSettings, files: Option<Files>) -> Result<(), Failure> {
-    let mut signals = Signals::listen()?;
-    let output = Output::new(settings.json);
-    let (stop, stopping) = watch::channel(false);
-    let mut services = start(&net, &settings, files, &Stop::new(stopping))?;
-    report::ready(output, &net, &settings)?;
-
-    tokio::select! {
-        ended = services.join_next() => return ended.map_or(Ok(()), flatten),
-        reason = device_failure(&net) => return Err(Failure::Device(reason)),
-        () = signals.next() => {}
-    }
-    // It fails only when every service has ended already.
-    let _ = stop.send(true);
-    let drained = async { while services.join_next().await.is_some() {} };
-    tokio::select! {
-        () = drained => {}
-        () = tokio::time::sleep(DRAIN) => {}
-        () = signals.next() => {}
-    }
-    report::last(output, &net)?;
-    Ok(())
-}
-
-/// Binds every port, and then has a task accept on each.
-fn start(
-    net: &Net,
-    settings: &ServeSettings,
+/// What the server's shards have in common.
+struct Server {
+    settings: ServeSettings,
     files: Option<Files>,
-    stop: &Stop,
-) -> Result<JoinSet<Result<(), Failure>>, Failure> {
-    let counters = {
-        let net = net.clone();
-        // Counters are numbers under names, which JSON can always hold.
-        move || serde_json::to_vec(&net.stats()).unwrap_or_default()
-    };
-    let site = Rc::new(Site::new(counters, files));
-    let max_connections = settings.max_connections.into();
-    let http = Service { name: "HTTP", max_connections, finishes: true };
-    let measuring = |name| Service { name, max_connections: MEASURING_CONNECTIONS, finishes: false };
-    let (discard, chargen) = (measuring("discard"), measuring("chargen"));
-    let on_http = listen(net, http, settings.port)?;
-    let on_discard = settings.discard.map(|port| listen(net, discard, port)).transpose()?;
-    let on_chargen = settings.chargen.map(|port| listen(net, chargen, port)).transpose()?;
-
-    let mut services = JoinSet::new();
-    let answer = {
-        let stop = stop.clone();
-        move |stream| answer(stream, site.clone(), stop.clone())
-    };
-    services.spawn_local(http.accept(on_http, stop.clone(), answer));
-    if let Some(listener) = on_discard {
-        services.spawn_local(discard.accept(listener, stop.clone(), measure::discard));
-    }
-    if let Some(listener) = on_chargen {
-        let pattern = measure::chargen_pattern();
-        let generate = move |stream| measure::chargen(stream, pattern.clone());
-        services.spawn_local(chargen.accept(listener, stop.clone(), generate));
-    }
-    Ok(services)
+    /// Says that the server is to end.
+    stop: watch::Sender<bool>,
+    /// Where the shards meet once each of them listens.
+    started: Barrier,
 }
 
-fn listen(net: &Net, service: Service, port: u16) -> Result<TcpListener, Failure> {
-    net.tcp_bind(([0, 0, 0, 0], port)).map_err(|source| Failure::Listen {
-        service: service.name,
-        port,
-        source,
-    })
+impl Server {
+    /// Serves on one shard. Whatever ends it ends the server.
+    async fn serve(&self, net: Net) -> Result<(), Failure> {
+        let ended = match net.shard() {
+            0 => self.serve_first(&net).await,
+            _ => self.serve_other(&net).await,
+        };
+        self.stop.send_replace(true);
+        ended
+    }
+
+    /// On the first shard, which hears signals and speaks for all.
+    async fn serve_first(&self, net: &Net) -> Result<(), Failure> {
+        let mut signals = Signals::listen()?;
+        let output = Output::new(self.settings.json);
+        let mut services = self.start(net).await?;
+        report::ready(output, net, &self.settings).await?;
+        tokio::select! {
+            ended = services.join_next() => return ended.map_or(Ok(()), flatten),
+            reason = device_failure(net) => return Err(Failure::Device(reason)),
+            () = self.stopping().wait() => {}
+            () = signals.next() => {}
+        }
+        self.stop.send_replace(true);
+        tokio::select! {
+            () = drain(&mut services) => {}
+            () = signals.next() => {}
+        }
+        report::last(output, net).await?;
+        Ok(())
+    }
+
+    async fn serve_other(&self, net: &Net) -> Result<(), Failure> {
+        let mut services = self.start(net).await?;
+        tokio::select! {
+            ended = services.join_next() => return ended.map_or(Ok(()), flatten),
+            () = self.stopping().wait() => {}
+        }
+        drain(&mut services).await;
+        Ok(())
+    }
+
+    fn stopping(&self) -> Stop {
+        Stop::new(self.stop.subscribe())
+    }
+
+    /// Binds every port, has a task accept on each, and waits until every shard has done so.
+    async fn start(&self, net: &Net) -> Result<JoinSet<Result<(), Failure>>, Failure> {
+        let settings = &self.settings;
+        let counters = {
+            let net = net.clone();
+            move || {
+                let net = net.clone();
+                // Counters are numbers under names, which JSON can always hold.
+                async move { serde_json::to_vec(&net.stats().await).unwrap_or_default() }
+            }
+        };
+        let site = Rc::new(Site::new(counters, self.files.clone()));
+        let http = Service {
+            name: "HTTP",
+            port: settings.port,
+            max_connections: settings.max_connections.into(),
+            finishes: true,
+        };
+        let measuring = |name| {
+            move |port| Service { name, port, max_connections: MEASURING_CONNECTIONS, finishes: false }
+        };
+        let discard = settings.discard.map(measuring("discard"));
+        let chargen = settings.chargen.map(measuring("chargen"));
+
+        let mut services = JoinSet::new();
+        let stop = self.stopping();
+        let answer = {
+            let stop = stop.clone();
+            move |stream| answer(stream, site.clone(), stop.clone())
+        };
+        let on_http = http.listen(net).await?;
+        services.spawn_local(http.accept(on_http, net.clone(), stop.clone(), answer));
+        if let Some(discard) = discard {
+            let on_discard = discard.listen(net).await?;
+            services.spawn_local(discard.accept(on_discard, net.clone(), stop.clone(), measure::discard));
+        }
+        if let Some(chargen) = chargen {
+            let on_chargen = chargen.listen(net).await?;
+            let pattern = measure::chargen_pattern();
+            let generate = move |stream| measure::chargen(stream, pattern.clone());
+            services.spawn_local(chargen.accept(on_chargen, net.clone(), stop.clone(), generate));
+        }
+        tokio::select! {
+            _ = self.started.wait() => {}
+            () = stop.wait() => {}
+        }
+        Ok(services)
+    }
+}
+
+/// Waits until what is under way is done, within reason.
+async fn drain(services: &mut JoinSet<Result<(), Failure>>) {
+    // What is left at the end is dropped.
+    let _ = tokio::time::timeout(DRAIN, async { while services.join_next().await.is_some() {} }).await;
 }
 
 async fn answer(stream: TcpStream, site: Rc<Site>, stop: Stop) {
@@ -127,7 +176,7 @@ async fn device_failure(net: &Net) -> String {
     let mut interval = tokio::time::interval(LOOK_AT_DEVICE);
     loop {
         interval.tick().await;
-        if let Some(reason) = net.stats().shards.into_iter().find_map(|shard| shard.device.failure) {
+        if let Some(reason) = net.shard_stats().and_then(|shard| shard.device.failure) {
             return reason;
         }
     }

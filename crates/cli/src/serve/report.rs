@@ -11,7 +11,7 @@ use crate::options::ServeSettings;
 use crate::output::Output;
 
 /// Says where the server can be reached.
-pub(super) fn ready(output: Output, net: &Net, settings: &ServeSettings) -> io::Result<()> {
+pub(super) async fn ready(output: Output, net: &Net, settings: &ServeSettings) -> io::Result<()> {
     let addresses = net.addresses();
     let device = settings.network.device();
     let reachable = |port| reach(port, net.published(), &addresses);
@@ -19,7 +19,12 @@ pub(super) fn ready(output: Output, net: &Net, settings: &ServeSettings) -> io::
     let (discard, chargen) = (settings.discard.and_then(reachable), settings.chargen.and_then(reachable));
     let names: Vec<_> = addresses.iter().map(InterfaceAddress::to_string).collect();
 
+    let shards = net.shards();
+    let steered_by = net.stats().await.steering.by;
     let mut text = format!("sunstar is {} on {device}\n", names.join(", "));
+    if shards > 1 {
+        let _ = writeln!(text, "{shards} shards; packets are steered by {steered_by}");
+    }
     // Writing to a string does not fail.
     let _ = write!(text, "look at {}", listening.as_deref().unwrap_or("nothing: no address"));
     for (name, socket) in [("discard", discard), ("chargen", chargen)] {
@@ -31,6 +36,8 @@ pub(super) fn ready(output: Output, net: &Net, settings: &ServeSettings) -> io::
         "listening": listening,
         "device": device.to_string(),
         "addresses": names,
+        "shards": shards,
+        "steering": steered_by,
         "discard": discard,
         "chargen": chargen,
     });
@@ -38,8 +45,8 @@ pub(super) fn ready(output: Output, net: &Net, settings: &ServeSettings) -> io::
 }
 
 /// Says what went through the server.
-pub(super) fn last(output: Output, net: &Net) -> io::Result<()> {
-    let stats = net.stats();
+pub(super) async fn last(output: Output, net: &Net) -> io::Result<()> {
+    let stats = net.stats().await;
     let sum = |read: fn(&ShardStats) -> u64| stats.shards.iter().map(read).sum::<u64>();
     let text = format!(
         "{} packets in, {} out; {} connections accepted; {} segments sent again; {} packets dropped",

@@ -4,23 +4,22 @@
 //! nothing to do it goes on turning for a while (waking from a sleep costs more than many empty turns), and
 //! then waits for the device's descriptor, for the next deadline, and for a call that leaves work.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use sunstar_packet::{Capabilities, DeviceError, FrameSource, LinkState, Packet, Pool, QueuePair, SizeClass};
+use sunstar_stack::Next;
 use sunstar_stack::time::Instant;
-use sunstar_stack::{Mesh, Next};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::Sleep;
 
 use super::Engine;
+use super::watch::Watch;
+use crate::mesh::MeshEnd;
 
 /// The executor's timers count whole milliseconds: a deadline that is nearer is met by turning, where that is
 /// allowed.
@@ -49,27 +48,30 @@ enum Port<D> {
 }
 
 /// Gives a shard its turns. Never done; it ends with its runtime.
-pub(crate) struct Driver<D, M> {
+pub(crate) struct Driver<D> {
     engine: Rc<Engine>,
     port: Port<D>,
-    mesh: M,
+    mesh: MeshEnd,
     wakeup: Wakeup,
     descriptor: Option<Watch>,
+    alarm: Option<Watch>,
     timer: Option<Pin<Box<Sleep>>>,
     idle_since: Option<Instant>,
     woken: Vec<Waker>,
 }
 
-impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
-    /// A driver for the shard that stands on `device`. Called inside the runtime it will run on.
+impl<D: QueuePair + Unpin> Driver<D> {
+    /// A driver for the shard that stands on `device`, with its siblings at the other ends of `mesh`. Called inside
+    /// the runtime it will run on.
     ///
     /// # Errors
-    /// The device's descriptor cannot be waited for.
-    pub(crate) fn new(engine: Rc<Engine>, device: D, mesh: M, wakeup: Wakeup) -> io::Result<Self> {
+    /// The device's descriptor, or the shard's alarm, cannot be waited for.
+    pub(crate) fn new(engine: Rc<Engine>, device: D, mesh: MeshEnd, wakeup: Wakeup) -> io::Result<Self> {
         let descriptor = match &wakeup {
             Wakeup::Partner(_) => None,
             Wakeup::Descriptor { .. } => device.descriptor().map(Watch::new).transpose()?,
         };
+        let alarm = mesh.descriptor().map(Watch::new).transpose()?;
         engine.observe(&device);
         Ok(Self {
             engine,
@@ -77,6 +79,7 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
             mesh,
             wakeup,
             descriptor,
+            alarm,
             timer: None,
             idle_since: None,
             woken: Vec::new(),
@@ -85,22 +88,31 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
 
     /// One turn. What the shard wants next, and whether anything happened in it.
     fn turn(&mut self) -> Option<(Next, bool)> {
-        let turned = match &mut self.port {
+        let heard = self.mesh.taken();
+        // A shard that panics takes its own sockets with it, and nobody else's: the device and the mesh are not part
+        // of it, and what they had in hand is at most one packet.
+        let turned = catch_unwind(AssertUnwindSafe(|| match &mut self.port {
             Port::Open(device) => self.engine.turn(device, &mut self.mesh, &mut self.woken),
             Port::Failed(capabilities) => {
                 self.engine.turn(&mut Failed(*capabilities), &mut self.mesh, &mut self.woken)
             }
-        };
+        }));
+        self.mesh.flush();
+        self.engine.mesh_depth.set(self.mesh.depth());
         let moved = match &self.port {
             Port::Open(device) => self.engine.observe(device),
             Port::Failed(_) => false,
         };
-        let happened = moved || !self.woken.is_empty();
+        let happened = moved || !self.woken.is_empty() || self.mesh.taken() != heard;
         match turned {
-            Ok(next) => next.map(|next| (next, happened)),
-            Err(error) => {
+            Ok(Ok(next)) => next.map(|next| (next, happened)),
+            Ok(Err(error)) => {
                 self.on_device_failed(error);
                 self.turn()
+            }
+            Err(_) => {
+                self.engine.replace_shard(&mut self.woken);
+                Some((Next { busy: true, wants_room: false, deadline: None }, true))
             }
         }
     }
@@ -132,10 +144,14 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
             || next.deadline.is_some_and(|deadline| deadline.saturating_since(now) < TIMER_GRAIN)
     }
 
-    /// Sees that the task is woken by the device, or says that it has to look again at once.
+    /// Sees that the task is woken by the device or a sibling, or says that it has to look again at once.
     fn listen(&mut self, context: &mut Context<'_>, wants_room: bool) -> Poll<()> {
         // What was notified may have been seen to since, or not: one more look tells.
-        if self.descriptor.as_mut().is_some_and(|descriptor| descriptor.was_notified(context)) {
+        let mut notified =
+            |watch: &mut Option<Watch>| watch.as_mut().is_some_and(|watch| watch.was_notified(context));
+        let (by_device, by_sibling) = (notified(&mut self.descriptor), notified(&mut self.alarm));
+        // The alarm is asked first: a queue owned by a sibling is looked at after that.
+        if by_device || by_sibling || self.mesh.arm(wants_room) {
             return Poll::Ready(());
         }
         let found = match &mut self.port {
@@ -159,9 +175,13 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
         self.timer = None;
         Poll::Ready(())
     }
+
     /// One turn, and what follows from it; done only when the shard is gone.
     fn step(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some((next, happened)) = self.turn() else { return Poll::Ready(()) };
+        let Some((mut next, happened)) = self.turn() else { return Poll::Ready(()) };
+        if let Port::Open(device) = &self.port {
+            next.wants_room |= device.holds_back();
+        }
         if happened
             && let Wakeup::Partner(partner) = &self.wakeup
             && let Some(partner) = partner.upgrade()
@@ -191,7 +211,7 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Driver<D, M> {
     }
 }
 
-impl<D: QueuePair + Unpin, M: Mesh + Unpin> Future for Driver<D, M> {
+impl<D: QueuePair + Unpin> Future for Driver<D> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -201,42 +221,6 @@ impl<D: QueuePair + Unpin, M: Mesh + Unpin> Future for Driver<D, M> {
         // Last of all: whom it wakes may call a socket at once, and has to find the bell as it is from here on.
         this.woken.drain(..).for_each(Waker::wake);
         step
-    }
-}
-
-/// Waits for a descriptor, again and again: for something to read, and for its device to be gone.
-struct Watch {
-    notified: Rc<Cell<bool>>,
-    waiting: Pin<Box<dyn Future<Output = ()>>>,
-}
-
-impl Watch {
-    /// Watches a duplicate: the device keeps its own.
-    fn new(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
-        let events = Interest::READABLE | Interest::ERROR;
-        let duplicate = descriptor.try_clone_to_owned()?;
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe, for types whose descriptor may go before they do"
-        )]
-        let descriptor = AsyncFd::with_interest(duplicate, events)?;
-        let notified = Rc::new(Cell::new(false));
-        let noted = Rc::clone(&notified);
-        let waiting = Box::pin(async move {
-            while let Ok(mut ready) = descriptor.ready(events).await {
-                ready.clear_ready();
-                noted.set(true);
-            }
-            // The executor is ending; nobody will be woken any more.
-            std::future::pending().await
-        });
-        Ok(Self { notified, waiting })
-    }
-
-    /// Whether there was a notification since the last time. The task is woken by the next one.
-    fn was_notified(&mut self, context: &mut Context<'_>) -> bool {
-        let _ = self.waiting.as_mut().poll(context);
-        self.notified.take()
     }
 }
 

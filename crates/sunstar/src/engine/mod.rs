@@ -4,20 +4,25 @@
 //! (or dropping a waker) may run an application's code, and that code may call a socket.
 
 mod bell;
+mod birth;
 mod driver;
 mod socket;
 mod waiters;
+mod watch;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair};
+use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair, RegionError};
+use sunstar_stack::steering::ShardId;
 use sunstar_stack::time::Instant;
 use sunstar_stack::{Mesh, Next, Shard, SocketError, SocketHandle, State};
 
 use crate::clock::Clock;
+use crate::mesh::Shares;
 use bell::Bell;
+pub(crate) use birth::Birth;
 pub(crate) use driver::{Driver, Wakeup};
 pub(crate) use socket::Socket;
 pub(crate) use waiters::Direction;
@@ -35,12 +40,29 @@ pub(crate) struct DeviceState {
     pub(crate) failure: Option<DeviceError>,
     /// Why its capture ended early, if it did.
     pub(crate) capture_failure: CaptureFailure,
+    /// Whose queue the shard sends through.
+    pub(crate) queue: Queue,
+}
+
+/// Whose queue a shard sends through.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Queue {
+    /// Nothing is known yet.
+    #[default]
+    None,
+    /// Its own, and who shares it.
+    Own(Shares),
+    /// A sibling's.
+    Of(ShardId),
 }
 
 /// One shard with what its thread shares about it.
 pub(crate) struct Engine {
     clock: Clock,
-    pool: Pool,
+    birth: Birth,
+    /// Shards that failed before this one: a socket of an earlier one is a socket of none.
+    incarnation: Cell<u32>,
+    pool: RefCell<Pool>,
     /// Nothing once `run` is over: sockets that outlive it get an error.
     shard: RefCell<Option<Shard>>,
     waiters: RefCell<WaiterTable>,
@@ -48,6 +70,8 @@ pub(crate) struct Engine {
     closed: RefCell<Vec<SocketHandle>>,
     bell: Bell,
     device: RefCell<DeviceState>,
+    /// Packets that wait for the shard in the mesh, and that waited in one ring at most.
+    mesh_depth: Cell<(usize, usize)>,
 }
 
 /// What a socket says when it is used while the shard is in the middle of something.
@@ -56,16 +80,58 @@ const REENTERED: SocketError = SocketError::InvalidInput {
 };
 
 impl Engine {
-    /// The engine of a new shard.
-    pub(crate) fn new(shard: Shard, clock: Clock) -> Self {
-        Self {
+    /// A new shard, and its engine.
+    ///
+    /// # Errors
+    /// There is no memory for its buffers.
+    pub(crate) fn new(birth: Birth, clock: Clock) -> Result<Self, RegionError> {
+        let shard = birth.shard(0, clock.now())?;
+        Ok(Self {
             clock,
-            pool: shard.pool().clone(),
+            birth,
+            incarnation: Cell::new(0),
+            pool: RefCell::new(shard.pool().clone()),
             shard: RefCell::new(Some(shard)),
             waiters: RefCell::default(),
             closed: RefCell::default(),
             bell: Bell::default(),
             device: RefCell::default(),
+            mesh_depth: Cell::default(),
+        })
+    }
+
+    /// Which shard it is.
+    pub(crate) fn id(&self) -> ShardId {
+        self.birth.id
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> u16 {
+        self.birth.steering.shards()
+    }
+
+    /// Which shard it is, of those before it.
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.incarnation.get()
+    }
+
+    /// The shard has panicked: what it had is gone, and a fresh one takes its place. Whoever waited for a socket of it
+    /// is woken, and finds it aborted.
+    fn replace_shard(&self, woken: &mut Vec<Waker>) {
+        let broken = self.shard.borrow_mut().take();
+        // It may be in any state; what cannot even be dropped is left where it is.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(broken)));
+        self.closed.borrow_mut().clear();
+        woken.extend(self.waiters.borrow_mut().close_all());
+        self.incarnation.set(self.incarnation.get() + 1);
+        match self.birth.shard(self.incarnation.get(), self.clock.now()) {
+            Ok(fresh) => {
+                self.birth.memory().reclaim();
+                self.pool.replace(fresh.pool().clone());
+                self.shard.replace(Some(fresh));
+            }
+            // Sockets say that they are closed from here on.
+            Err(error) => self.on_device_failed(DeviceError { reason: error.to_string() }),
         }
     }
 
@@ -75,8 +141,13 @@ impl Engine {
     }
 
     /// The shard's buffers.
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
+    pub(crate) fn pool(&self) -> Pool {
+        self.pool.borrow().clone()
+    }
+
+    /// Packets that wait for the shard in the mesh, and that waited in one ring at most.
+    pub(crate) fn mesh_depth(&self) -> (usize, usize) {
+        self.mesh_depth.get()
     }
 
     /// What is known of the device.
@@ -165,6 +236,16 @@ impl Engine {
     /// Takes note of where a capture will say why it ended early.
     pub(crate) fn on_capture(&self, failure: CaptureFailure) {
         self.device.borrow_mut().capture_failure = failure;
+    }
+
+    /// Takes note of who shares the shard's queue.
+    pub(crate) fn on_shares(&self, shares: Shares) {
+        self.device.borrow_mut().queue = Queue::Own(shares);
+    }
+
+    /// Takes note of whose queue the shard sends through.
+    pub(crate) fn on_proxy(&self, owner: ShardId) {
+        self.device.borrow_mut().queue = Queue::Of(owner);
     }
 
     /// Takes note that the device has failed.

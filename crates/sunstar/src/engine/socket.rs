@@ -44,6 +44,8 @@ impl SocketKey for EchoKey {
 /// A socket with an owner. Dropping it closes the socket.
 pub(crate) struct Socket<K: SocketKey> {
     engine: Rc<Engine>,
+    /// The shard it is a socket of, among those that had its number.
+    incarnation: u32,
     key: K,
 }
 
@@ -51,7 +53,20 @@ impl<K: SocketKey> Socket<K> {
     /// Takes a socket over.
     pub(crate) fn new(engine: Rc<Engine>, key: K) -> Self {
         engine.open(key.handle());
-        Self { engine, key }
+        Self { incarnation: engine.incarnation(), engine, key }
+    }
+
+    /// Waits until the socket has its port: every shard has to know first.
+    pub(crate) async fn bound(&self) -> io::Result<()> {
+        self.wait(Direction::Write, |shard, key| shard.bound(key.handle())).await
+    }
+
+    /// Calls the shard, if it still is the one that the socket belongs to.
+    fn enter<T>(&self, call: impl FnOnce(&mut Shard, K) -> Result<T, SocketError>) -> Result<T, SocketError> {
+        if self.incarnation != self.engine.incarnation() {
+            return Err(SocketError::ConnectionAborted);
+        }
+        self.engine.call(|shard| call(shard, self.key))
     }
 
     /// Its shard's engine.
@@ -64,7 +79,7 @@ impl<K: SocketKey> Socket<K> {
         &self,
         call: impl FnOnce(&mut Shard, K) -> Result<T, SocketError>,
     ) -> io::Result<T> {
-        Ok(self.engine.call(|shard| call(shard, self.key))?)
+        Ok(self.enter(call)?)
     }
 
     /// Calls the shard in one direction, and remembers a refusal.
@@ -73,7 +88,7 @@ impl<K: SocketKey> Socket<K> {
         direction: Direction,
         call: impl FnOnce(&mut Shard, K) -> Result<T, SocketError>,
     ) -> Result<T, SocketError> {
-        let result = self.engine.call(|shard| call(shard, self.key));
+        let result = self.enter(call);
         if matches!(result, Err(SocketError::WouldBlock)) {
             self.engine.waiters.borrow_mut().on_would_block(self.key.handle(), direction);
         }
@@ -139,7 +154,9 @@ impl<K: SocketKey> Socket<K> {
 
 impl<K: SocketKey> Drop for Socket<K> {
     fn drop(&mut self) {
-        self.engine.close(self.key.handle());
+        if self.incarnation == self.engine.incarnation() {
+            self.engine.close(self.key.handle());
+        }
     }
 }
 

@@ -114,6 +114,16 @@ impl WaiterTable {
         waiters.map(Waiters::into_wakers).unwrap_or_default()
     }
 
+    /// No socket has an owner any more. Whoever still waited is to be woken.
+    pub(crate) fn close_all(&mut self) -> Vec<Waker> {
+        let Self { streams, listeners, udp, echo, .. } = self;
+        let streams = streams.drain().map(|(_, waiters)| waiters);
+        let listeners = listeners.drain().map(|(_, waiters)| waiters);
+        let udp = udp.drain().map(|(_, waiters)| waiters);
+        let echo = echo.drain().map(|(_, waiters)| waiters);
+        streams.chain(listeners).chain(udp).chain(echo).flat_map(Waiters::into_wakers).collect()
+    }
+
     fn get_mut(&mut self, handle: SocketHandle) -> Option<&mut Waiters> {
         match handle {
             SocketHandle::Stream(key) => self.streams.get_mut(key),

@@ -63,6 +63,7 @@ pub fn join(shards: u16, config: &MeshConfig) -> Result<Vec<MeshEnd>, MeshError>
             links: (0..shards).map(|_| None).collect(),
             look_first: 0,
             deepest: 0,
+            taken: 0,
         })
         .collect();
     for one in 0..usize::from(shards) {
@@ -93,6 +94,8 @@ pub struct MeshEnd {
     look_first: usize,
     /// Packets that waited in one ring to this shard at most.
     deepest: usize,
+    /// Packets and messages taken out of rings.
+    taken: u64,
 }
 
 impl MeshEnd {
@@ -113,9 +116,21 @@ impl MeshEnd {
         }
     }
 
+    /// Packets and messages taken out of the rings so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    fn is_alone(&self) -> bool {
+        self.links.len() < 2
+    }
+
     /// Before its shard sleeps: asks to be woken for what comes into a ring, and, if `wants_room`, for room in the
     /// queue of a sibling. True when something has come already.
     pub fn arm(&mut self, wants_room: bool) -> bool {
+        if self.is_alone() {
+            return false;
+        }
         self.alarm.ask(if wants_room { Alarm::FRAMES | Alarm::ROOM } else { Alarm::FRAMES });
         let found = self.links.iter().flatten().any(Link::has_something);
         if found {
@@ -124,9 +139,9 @@ impl MeshEnd {
         found
     }
 
-    /// What to wait on for reading while asleep.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.alarm.descriptor()
+    /// What to wait on for reading while asleep; `None` without siblings.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        (!self.is_alone()).then(|| self.alarm.descriptor())
     }
 
     /// Packets that wait in the rings to this shard, and that waited in one of them at most so far.
@@ -141,6 +156,7 @@ impl MeshEnd {
             let at = (self.look_first + step) % siblings;
             if let Some(found) = self.links[at].as_mut().and_then(&mut ask) {
                 self.look_first = at + 1;
+                self.taken += 1;
                 return Some((ShardId(at as u16), found));
             }
         }

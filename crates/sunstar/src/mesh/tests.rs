@@ -65,7 +65,7 @@ fn a_sleeper_finds_what_came_before_it_asked_and_is_woken_by_what_comes_after() 
         assert!(zero.forward(ShardId(1), InterfaceId::DEVICE, loan).is_ok());
         zero.flush();
     };
-    let is_rung = |end: &MeshEnd| rustix::io::read(end.descriptor(), &mut [0; 8]).is_ok();
+    let is_rung = |end: &MeshEnd| rustix::io::read(end.alarm().descriptor(), &mut [0; 8]).is_ok();
     send();
     assert!(one.arm(false));
     assert!(!is_rung(&one), "an awake shard costs no system call");

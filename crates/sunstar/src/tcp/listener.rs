@@ -21,10 +21,16 @@ impl TcpListener {
         Self { socket: Socket::new(engine, key) }
     }
 
+    /// Waits until the socket has its port.
+    pub(crate) async fn bound(&self) -> io::Result<()> {
+        self.socket.bound().await
+    }
+
     /// Waits for a connection: the stream, and who is at its other end. Dropping the future loses none.
     ///
     /// # Errors
-    /// `NotConnected` once the network is being shut down; no connection will come any more.
+    /// `NotConnected` once the network is being shut down, `ConnectionAborted` when its shard has failed; no connection
+    /// will come any more.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accepted = self.socket.wait(Direction::Read, accept).await?;
         Ok(self.stream(accepted))

@@ -66,10 +66,10 @@ where
     let meeting = Arc::new(Barrier::new(2));
     let same = Arc::clone(&meeting);
     let other = std::thread::spawn(move || {
-        let builder = Builder::new().device(Device::Wire(left)).address("10.0.0.1/24".parse().unwrap());
+        let builder = Builder::new().device(Device::Wire(vec![left])).address("10.0.0.1/24".parse().unwrap());
         run(describe(builder), |net| first(net, same))
     });
-    let builder = Builder::new().device(Device::Wire(right)).address("10.0.0.2/24".parse().unwrap());
+    let builder = Builder::new().device(Device::Wire(vec![right])).address("10.0.0.2/24".parse().unwrap());
     let second = run(describe(builder), |net| second(net, meeting));
     let first = other.join().expect("the first host's thread ends well");
     let runs = "a host runs, and all its buffers come home";

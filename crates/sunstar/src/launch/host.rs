@@ -1,0 +1,163 @@
+//! A host's description taken apart: what all of its shards have in common, and what each has for itself.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sunstar_device::{Pcap, PcapConfig, PcapError};
+use sunstar_packet::{Capabilities, Memory, QueuePair};
+use sunstar_stack::random::Random;
+use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
+use sunstar_stack::{InterfaceAddress, InterfaceId, Route, ShardConfig};
+
+use crate::clock::Clock;
+use crate::engine::{Birth, CaptureFailure};
+use crate::error::RunError;
+use crate::mesh::{self, MeshConfig, MeshEnd, ProxyQueue, Sharing};
+
+/// What all shards of a host have in common, and all hosts of a process.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) clock: Clock,
+    pub(super) memory: Memory,
+    pub(super) seed: [u8; 32],
+    pub(super) config: ShardConfig,
+    pub(super) shutdown_deadline: Duration,
+}
+
+/// What one shard has for itself. It goes to the shard's thread.
+pub(super) struct ShardParts<D> {
+    pub(super) birth: Birth,
+    pub(super) mesh: MeshEnd,
+    pub(super) queue: QueueParts<D>,
+    pub(super) capture_failure: CaptureFailure,
+}
+
+/// What a shard sends and receives through.
+pub(super) enum QueueParts<D> {
+    /// A queue pair of its own, and who shares it.
+    Own(D, Sharing),
+    /// A sibling's.
+    Proxy(ProxyQueue),
+}
+
+/// A host to be taken apart.
+pub(super) struct HostDescription<'a> {
+    /// Tells the hosts of one process apart.
+    pub(super) number: u8,
+    pub(super) addresses: &'a [InterfaceAddress],
+    pub(super) gateway: Option<IpAddr>,
+    /// One a shard: its part of the flows, and of its queue's room to send.
+    pub(super) weights: Vec<u32>,
+    /// Where each queue's frames are written to.
+    pub(super) pcap: Option<PathBuf>,
+}
+
+impl HostDescription<'_> {
+    /// The parts of each shard. The first shards own the queues, one each; the others share those in turn.
+    ///
+    /// # Errors
+    /// Weights of which none is above zero; no descriptors; a capture that cannot be begun.
+    pub(super) fn take_apart<D: QueuePair>(
+        self,
+        common: &Common,
+        devices: Vec<D>,
+    ) -> Result<Vec<ShardParts<Pcap<D>>>, RunError> {
+        let capabilities = devices.first().ok_or(RunError::Queues { queues: 0, shards: 1 })?.capabilities();
+        let births = self.births(common, capabilities)?;
+        let shards = self.weights.len();
+        let ends = mesh::join(shards as u16, &MeshConfig::for_shards(shards))?;
+        let failures: Vec<_> = (0..shards).map(|_| CaptureFailure::default()).collect();
+        let mut queues: Vec<Option<QueueParts<Pcap<D>>>> = (0..shards).map(|_| None).collect();
+        let count = devices.len();
+        for (owner, device) in devices.into_iter().enumerate() {
+            let of = |shard: usize| (ShardId(shard as u16), self.weights[shard], ends[shard].alarm());
+            let others: Vec<_> = (owner + count..shards).step_by(count).map(of).collect();
+            let (sharing, proxies) = mesh::share(capabilities, of(owner), &others);
+            for ((shard, ..), proxy) in others.iter().zip(proxies) {
+                queues[usize::from(shard.0)] = Some(QueueParts::Proxy(proxy));
+            }
+            let device = match &self.pcap {
+                Some(path) => capture(device, &queue_path(path, owner), &failures[owner])?,
+                None => Pcap::off(device),
+            };
+            queues[owner] = Some(QueueParts::Own(device, sharing));
+        }
+        let parts = births.into_iter().zip(ends).zip(queues).zip(failures);
+        let part = |(((birth, mesh), queue), capture_failure)| {
+            let queue: Option<QueueParts<_>> = queue;
+            queue.map(|queue| ShardParts { birth, mesh, queue, capture_failure })
+        };
+        Ok(parts.filter_map(part).collect())
+    }
+
+    fn births(&self, common: &Common, device: Capabilities) -> Result<Vec<Birth>, RunError> {
+        let mut seed = common.seed;
+        seed[0] ^= self.number;
+        let mut random = Random::from_key(seed);
+        let size = if self.weights.len() > 64 { TableSize::Entries512 } else { TableSize::Entries128 };
+        let table = IndirectionTable::new(size, &self.weights)?;
+        let steering = Steering::new(Toeplitz::new(RssKey::random(&mut random)), table);
+        let default_route = |gateway: IpAddr| Route {
+            network: if gateway.is_ipv4() { [0; 4].into() } else { [0; 16].into() },
+            prefix: 0,
+            gateway,
+            interface: InterfaceId::DEVICE,
+        };
+        let birth = |shard| {
+            let mut seed = [0; 32];
+            random.fill(&mut seed);
+            Birth {
+                id: ShardId(shard),
+                config: common.config.clone(),
+                seed,
+                device,
+                memory: common.memory.clone(),
+                steering: steering.clone(),
+                addresses: self.addresses.to_vec(),
+                routes: self.gateway.map(default_route).into_iter().collect(),
+            }
+        };
+        Ok((0..self.weights.len() as u16).map(birth).collect())
+    }
+}
+
+/// Each queue has a capture of its own: `a.pcapng`, `a.1.pcapng`, `a.2.pcapng`...
+fn queue_path(path: &Path, queue: usize) -> PathBuf {
+    if queue == 0 {
+        return path.to_owned();
+    }
+    let extension = path.extension().map(|extension| extension.to_string_lossy()).unwrap_or_default();
+    let dot = if extension.is_empty() { "" } else { "." };
+    path.with_extension(format!("{queue}{dot}{extension}"))
+}
+
+/// Begins to write a device's traffic to a file.
+fn capture<D: QueuePair>(device: D, path: &Path, failure: &CaptureFailure) -> Result<Pcap<D>, RunError> {
+    let failure = Arc::clone(failure);
+    let on_failure = move |error: PcapError| {
+        // There is one failure: it ends the capture.
+        let _ = failure.set(error.to_string());
+    };
+    let config = PcapConfig { interface: "sunstar".to_owned(), snap_length: None };
+    File::create(path)
+        .and_then(|file| {
+            let capture = Pcap::new(device, config, file, Clock::unix_nanoseconds, on_failure);
+            capture.map_err(|error| error.source)
+        })
+        .map_err(|source| RunError::Pcap { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_queue_is_captured_to_a_file_of_its_own() {
+        let named = |queue| queue_path(Path::new("/tmp/a.pcapng"), queue);
+        assert_eq!([named(0), named(1)], [PathBuf::from("/tmp/a.pcapng"), PathBuf::from("/tmp/a.1.pcapng")]);
+        assert_eq!(queue_path(Path::new("/tmp/a"), 2), PathBuf::from("/tmp/a.2"));
+    }
+}

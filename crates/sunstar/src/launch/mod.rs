@@ -1,0 +1,289 @@
+//! From a description to running shards, and back to nothing: opening the device, giving each shard a thread, and
+//! shutting all down in order.
+
+mod check;
+mod host;
+mod phases;
+mod shard;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sunstar_device::Pcap;
+use sunstar_device::wire::{self, WireConfig};
+use sunstar_packet::{Memory, QueuePair};
+use sunstar_stack::InterfaceAddress;
+
+use crate::builder::{Builder, Device, Publish, Tap};
+use crate::clock::Clock;
+use crate::cores::Cores;
+use crate::engine::{Engine, Wakeup};
+use crate::error::RunError;
+use crate::gateway::Gateway;
+use crate::net::Net;
+use check::{check, check_queues, gateway_addresses};
+use host::{Common, HostDescription, ShardParts};
+use phases::{Ended, Phase, Phases};
+use shard::{Seat, bury, drive, make_engine, shut_down};
+
+/// The gateway host on the other side of an embedded device.
+struct GatewayHost {
+    end: wire::WireEnd,
+    addresses: Vec<InterfaceAddress>,
+    publish: Vec<Publish>,
+}
+
+/// Runs one application, on the first shard; the others have what is sent to them.
+pub(crate) fn run<F, Fut>(builder: Builder, application: F) -> Result<Fut::Output, RunError>
+where
+    F: FnOnce(Net) -> Fut,
+    Fut: Future,
+{
+    launch(builder, application, &|_| std::future::ready(())).map(|(output, _)| output)
+}
+
+/// Runs an application on every shard. What they come to, in the order of the shards.
+pub(crate) fn run_on_each<F, Fut>(builder: Builder, application: F) -> Result<Vec<Fut::Output>, RunError>
+where
+    F: Fn(Net) -> Fut + Sync,
+    Fut: Future<Output: Send>,
+{
+    let (first, mut outputs) = launch(builder, &application, &application)?;
+    outputs.insert(0, first);
+    Ok(outputs)
+}
+
+/// Runs one application on the first shard, on this thread, and another on each of the others.
+fn launch<F, Fut, G, Gut>(
+    mut builder: Builder,
+    first: F,
+    other: &G,
+) -> Result<(Fut::Output, Vec<Gut::Output>), RunError>
+where
+    F: FnOnce(Net) -> Fut,
+    Fut: Future,
+    G: Fn(Net) -> Gut + Sync,
+    Gut: Future<Output: Send>,
+{
+    if tokio::runtime::Handle::try_current().is_ok() {
+        return Err(RunError::InsideExecutor);
+    }
+    check(&builder)?;
+    let mut addresses = std::mem::take(&mut builder.addresses);
+    // What only matters to the device is taken out; the rest of the description goes on.
+    match std::mem::replace(&mut builder.device, Device::Embedded(Default::default())) {
+        Device::Tap(tap) => {
+            let queues = open_tap(tap, builder.mtu, builder.queues.unwrap_or(builder.shards))?;
+            on_devices(builder, &addresses, queues, None, first, other)
+        }
+        Device::Wire(ends) => {
+            check_queues(&builder, ends.len())?;
+            on_devices(builder, &addresses, ends, None, first, other)
+        }
+        Device::Embedded(embedded) => {
+            if addresses.is_empty() {
+                addresses.push(Builder::EMBEDDED_ADDRESS);
+            }
+            check_queues(&builder, 1)?;
+            let theirs = gateway_addresses(&addresses, builder.gateway)?;
+            let mtu = builder.mtu.unwrap_or(WireConfig::default().mtu);
+            let config = WireConfig { mtu, ..WireConfig::default() }.with_offloads();
+            let (ours, end) = wire::pair(&config)?;
+            let gateway_host = GatewayHost { end, addresses: theirs, publish: embedded.publish };
+            on_devices(builder, &addresses, vec![ours], Some(gateway_host), first, other)
+        }
+    }
+}
+
+fn open_tap(
+    tap: Tap,
+    mtu: Option<usize>,
+    queues: u16,
+) -> Result<Vec<sunstar_device::tap::TapQueue>, RunError> {
+    use sunstar_device::tap::{Tap, TapConfig};
+    let defaults = TapConfig::new(tap.name);
+    let mac = tap.mac.unwrap_or(defaults.mac);
+    let config = TapConfig { mtu, mac, offload: tap.offload, queues: queues.into(), ..defaults };
+    Ok(Tap::open(&config)?)
+}
+
+/// The device's type is known from here on.
+fn on_devices<D, F, Fut, G, Gut>(
+    builder: Builder,
+    addresses: &[InterfaceAddress],
+    devices: Vec<D>,
+    gateway_host: Option<GatewayHost>,
+    first: F,
+    other: &G,
+) -> Result<(Fut::Output, Vec<Gut::Output>), RunError>
+where
+    D: QueuePair + Unpin + Send + 'static,
+    F: FnOnce(Net) -> Fut,
+    Fut: Future,
+    G: Fn(Net) -> Gut + Sync,
+    Gut: Future<Output: Send>,
+{
+    let shards = usize::from(builder.shards);
+    let cores = Cores::allowed().map_err(RunError::Pin)?;
+    let spin = if cores.may_spin(shards) { builder.spin } else { Duration::ZERO };
+    let seat = |core| Seat { cores, core: Some(core).filter(|_| builder.pin), spin };
+    let mut seats = cores.place(shards).into_iter().map(seat);
+    let common = Common {
+        clock: Clock::start(),
+        memory: Memory::new(),
+        seed: builder.seed.map_or_else(random_seed, Ok)?,
+        config: builder.config,
+        shutdown_deadline: builder.shutdown_deadline,
+    };
+    let host = HostDescription {
+        number: 0,
+        addresses,
+        gateway: builder.gateway,
+        weights: builder.weights.unwrap_or_else(|| vec![1; shards]),
+        pcap: builder.pcap,
+    };
+    let mut parts = host.take_apart(&common, devices)?.into_iter();
+    let (Some(first_parts), Some(first_seat)) = (parts.next(), seats.next()) else {
+        return Err(RunError::Shards { shards: 0 });
+    };
+    let phases = Phases::new(shards);
+    let (first, others) = std::thread::scope(|scope| {
+        let start = |(parts, seat): (ShardParts<_>, Seat)| {
+            let (common, phases) = (&common, &phases);
+            let name = format!("sunstar-{}", parts.birth.id.0);
+            let thread = std::thread::Builder::new().name(name);
+            thread.spawn_scoped(scope, move || run_shard(common, &seat, parts, None, phases, other))
+        };
+        let threads: Result<Vec<_>, _> = parts.zip(seats).map(start).collect();
+        let first = match &threads {
+            Ok(_) => run_shard(&common, &first_seat, first_parts, gateway_host, &phases, first),
+            Err(_) => {
+                phases.abandon();
+                Err(RunError::Abandoned)
+            }
+        };
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| Ok((Ended::Panicked(panic), 0)))
+        };
+        threads
+            .map(|threads| (first, threads.into_iter().map(join).collect::<Vec<_>>()))
+            .map_err(RunError::Thread)
+    })?;
+    conclude(first, others)
+}
+
+/// What all shards together came to: the first error or panic there was, or every output.
+fn conclude<T, U>(
+    first: Result<(Ended<T>, usize), RunError>,
+    others: Vec<Result<(Ended<U>, usize), RunError>>,
+) -> Result<(T, Vec<U>), RunError> {
+    // A shard that had to give up because of another is not the cause.
+    let (mut outputs, mut buffers, mut abandoned) = (Vec::new(), 0, None);
+    let mut take = |ended: Result<_, RunError>| match ended {
+        Ok((ended, held)) => {
+            buffers += held;
+            Ok(Some(ended))
+        }
+        Err(RunError::Abandoned) => Ok(None),
+        Err(error) => Err(error),
+    };
+    for other in others {
+        match take(other)? {
+            Some(Ended::Done(output)) => outputs.push(output),
+            Some(Ended::Panicked(panic)) => std::panic::resume_unwind(panic),
+            Some(Ended::Cut) | None => abandoned = Some(RunError::Abandoned),
+        }
+    }
+    let (ended, held) = first?;
+    buffers += held;
+    match (ended, abandoned) {
+        (Ended::Panicked(panic), _) => std::panic::resume_unwind(panic),
+        (Ended::Cut, _) => Err(RunError::Abandoned),
+        (Ended::Done(_), Some(error)) => Err(error),
+        (Ended::Done(_), None) if buffers > 0 => Err(RunError::BuffersHeld { buffers }),
+        (Ended::Done(output), None) => Ok((output, outputs)),
+    }
+}
+
+/// Runs one shard on this thread, from its beginning to its end. What its application came to, and how many of its
+/// buffers somebody still has.
+fn run_shard<D, F, Fut>(
+    common: &Common,
+    seat: &Seat,
+    parts: ShardParts<D>,
+    gateway_host: Option<GatewayHost>,
+    phases: &Phases,
+    application: F,
+) -> Result<(Ended<Fut::Output>, usize), RunError>
+where
+    D: QueuePair + Unpin + 'static,
+    F: FnOnce(Net) -> Fut,
+    Fut: Future,
+{
+    let guard = phases.guard();
+    let runtime = seat.executor()?;
+    let _pinned = seat.core.map(|core| seat.cores.pin_to(core)).transpose().map_err(RunError::Pin)?;
+    let engine = make_engine(common, &parts)?;
+    let neighbor = gateway_host.map(|host| Neighbor::make(common, host)).transpose()?;
+    let stack = parts.birth.addresses.first().ok_or(RunError::NoAddress)?.address;
+    let ended = runtime.block_on(async {
+        let mut published = Rc::default();
+        let mut gateway = None;
+        match &neighbor {
+            None => drive(&engine, parts, Wakeup::Descriptor { spin: seat.spin })?,
+            Some(Neighbor { engine: other, publish, parts: theirs }) => {
+                drive(&engine, parts, Wakeup::Partner(Rc::downgrade(other)))?;
+                if let Some(theirs) = theirs.take() {
+                    drive(other, theirs, Wakeup::Partner(Rc::downgrade(&engine)))?;
+                }
+                let net = Net::new(Rc::clone(other), Rc::default());
+                let opened = Gateway::open(&net, stack, publish)?;
+                published = opened.published();
+                gateway = Some(opened);
+            }
+        }
+        phases.arrive(Phase::Started);
+        phases.all(Phase::Started).await;
+        let net = Net::new(Rc::clone(&engine), published);
+        let ended = phases.run(async move { application(net).await }).await;
+        let engines: Vec<_> =
+            [Some(&engine), neighbor.as_ref().map(|it| &it.engine)].into_iter().flatten().collect();
+        shut_down(&engines, gateway.as_ref(), common.shutdown_deadline, phases).await;
+        Ok::<_, RunError>(ended)
+    });
+    // Tasks go first, with the sockets and devices they own; then the shards; then every buffer is home.
+    drop(runtime);
+    let engines: Vec<_> = [Some(engine), neighbor.map(|it| it.engine)].into_iter().flatten().collect();
+    let ended = ended?;
+    let held = bury(&engines, phases);
+    guard.done();
+    Ok((ended, held))
+}
+
+/// The gateway host on the thread of the first shard.
+struct Neighbor {
+    engine: Rc<Engine>,
+    publish: Vec<Publish>,
+    parts: Cell<Option<ShardParts<Pcap<wire::WireEnd>>>>,
+}
+
+impl Neighbor {
+    fn make(common: &Common, host: GatewayHost) -> Result<Self, RunError> {
+        let GatewayHost { end, addresses, publish } = host;
+        let description =
+            HostDescription { number: 1, addresses: &addresses, gateway: None, weights: vec![1], pcap: None };
+        let parts = description.take_apart(common, vec![end])?.into_iter().next();
+        let parts = parts.ok_or(RunError::Shards { shards: 0 })?;
+        Ok(Self { engine: make_engine(common, &parts)?, publish, parts: Cell::new(Some(parts)) })
+    }
+}
+
+fn random_seed() -> Result<[u8; 32], RunError> {
+    let mut seed = [0; 32];
+    let fails = |errno: rustix::io::Errno| RunError::Seed(errno.into());
+    // Up to 256 bytes come at once, or not at all (getrandom(2)).
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(fails)?;
+    Ok(seed)
+}
