@@ -4,7 +4,7 @@
 //! *pulls* what it sends. A shard is generic over it; nothing here is dispatched at run time.
 //!
 //! - [`wire`]: an in-memory wire between two hosts, on any two threads.
-//! - [`tap`]: a Linux tap, the kernel's end of an Ethernet cable.
+//! - [`tap`]: a Linux tap, the kernel's end of an Ethernet cable, and a program that steers its frames to queues.
 //! - [`Stall`]: around any device, a transmit side that can be closed for a while.
 //! - [`Pcap`]: around any device, a capture file of its traffic.
 //! - [`Faults`]: around any device, frames lost, doubled, damaged and overtaken.

@@ -7,6 +7,7 @@
 
 mod config;
 mod queue;
+mod steering;
 mod system;
 mod vnet_header;
 
@@ -17,6 +18,7 @@ use sunstar_packet::{Capabilities, SegmentationOffload};
 
 pub use config::{TapConfig, TapError, mac_from_name};
 pub use queue::TapQueue;
+pub use steering::{PortSpace, SteeringError, TapSteering};
 use system::{Interface, Name};
 
 /// The most queues the kernel gives a tap.

@@ -66,6 +66,11 @@ impl TapQueue {
         }
     }
 
+    /// The descriptor, for requests to the tap.
+    pub(super) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     /// Tries the kept frame again; whether none is kept now.
     fn send_kept(&mut self, source: &mut impl FrameSource) -> Result<bool, DeviceError> {
         let Some(kept) = self.kept else { return Ok(true) };
