@@ -75,6 +75,7 @@ pub struct Builder {
     pub(crate) shards: u16,
     pub(crate) queues: Option<u16>,
     pub(crate) weights: Option<Vec<u32>>,
+    pub(crate) stall_after: Option<Duration>,
 }
 
 impl Default for Builder {
@@ -107,6 +108,7 @@ impl Builder {
             shards: 1,
             queues: None,
             weights: None,
+            stall_after: Some(Duration::from_millis(50)),
         }
     }
 
@@ -196,6 +198,14 @@ impl Builder {
     /// Equal parts by default. A shard of weight zero gets only what it asks for (a port of its own).
     pub fn weights(mut self, weights: impl Into<Vec<u32>>) -> Self {
         self.weights = Some(weights.into());
+        self
+    }
+
+    /// How long one poll of a task may take before it is reported as a stall, with a warning through `tracing` and in
+    /// [`ShardStats`](crate::ShardStats): 50 milliseconds by default, at least 4. A thread of its own looks for it, four
+    /// times as often; `None` starts none. Time in which the kernel gave the task no processor does not count.
+    pub fn stall_after(mut self, stall_after: Option<Duration>) -> Self {
+        self.stall_after = stall_after;
         self
     }
 

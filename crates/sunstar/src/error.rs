@@ -133,6 +133,9 @@ pub enum RunError {
     /// The executor could not be started.
     #[error("the executor could not be started: {0}")]
     Executor(io::Error),
+    /// The thread that looks for stalls could not be started.
+    #[error("the watchdog's thread could not be started: {0}; do without it with `.stall_after(None)`")]
+    Watchdog(io::Error),
     /// It was called from a task.
     #[error(
         "`run` blocks its thread, and this one already runs an async executor; call it from a thread of its own"

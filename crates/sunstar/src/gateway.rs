@@ -50,7 +50,8 @@ impl Gateway {
             let host = listener.local_addr().map_err(fails)?;
             published.push(Publish { host, ..*wanted });
             let target = SocketAddr::new(stack, wanted.port);
-            listeners.push(net.spawn(serve(listener, net.clone(), target, Rc::clone(&relays))));
+            let serving = serve(listener, net.clone(), target, Rc::clone(&relays));
+            listeners.push(net.spawn_named("a published port", serving));
         }
         Ok(Self { published: published.into(), listeners, relays })
     }
@@ -101,7 +102,7 @@ async fn serve(listener: tokio::net::TcpListener, net: Net, target: SocketAddr, 
         };
         let counted = Counted::new(&relays);
         let net_of_relay = net.clone();
-        net.spawn(async move {
+        net.spawn_named("a connection to a published port", async move {
             let _counted = counted;
             relay(machine, &net_of_relay, target).await;
         });

@@ -35,7 +35,8 @@
 //!
 //! The stack and the tasks that use it run on one thread, a shard. Nothing here is `Send`, and nothing is
 //! locked: a socket call is a function call. Tasks are spawned with [`Net::spawn`]. Work that blocks or computes
-//! for long belongs on another thread (`tokio::task::spawn_blocking`), or packets wait for it.
+//! for long belongs on another thread (`tokio::task::spawn_blocking`), or packets wait for it: a task that holds its
+//! shard for longer than [`Builder::stall_after`] is reported by name, with `tracing` and in [`ShardStats`].
 //!
 //! # What `Ok` means
 //!
@@ -55,6 +56,7 @@ mod launch;
 pub mod mesh;
 mod net;
 mod quota;
+mod stall;
 mod stats;
 mod tcp;
 mod udp;
@@ -64,6 +66,7 @@ pub use builder::{Builder, Device, Embedded, Publish, Tap};
 pub use echo::EchoSocket;
 pub use error::RunError;
 pub use net::Net;
+pub use stall::Stall;
 pub use stats::{
     DeviceStats, PoolStats, QueueStats, RingStats, ShardStats, ShareStats, Stats, SteeredBy, SteeringStats,
 };

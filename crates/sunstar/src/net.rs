@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 
 use sunstar_stack::time::Instant;
@@ -15,6 +16,7 @@ use crate::address::ToSocketAddress;
 use crate::builder::Publish;
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
+use crate::stall::Noted;
 use crate::stats::{ShardStats, Stats, SteeredBy};
 use crate::tcp::{TcpListener, TcpStream};
 use crate::udp::UdpSocket;
@@ -186,13 +188,25 @@ impl Net {
         self.engine.read(|shard| shard.tcp_connections().collect()).unwrap_or_default()
     }
 
-    /// Runs a task beside this one, on the same shard.
+    /// Runs a task beside this one, on the same shard. Should it hold the shard for too long
+    /// ([`Builder::stall_after`](crate::Builder::stall_after)), it is told by the file and line of this call.
+    #[track_caller]
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        tokio::task::spawn_local(task)
+        tokio::task::spawn_local(Noted::new(self.engine.watch(), Location::caller(), task))
+    }
+
+    /// The same for a task that is told by a name.
+    #[track_caller]
+    pub fn spawn_named<F>(&self, name: &'static str, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        tokio::task::spawn_local(Noted::new(self.engine.watch(), name, task))
     }
 
     /// The stack's time: what [`EchoReply::at`](crate::EchoReply) is given in.

@@ -9,6 +9,7 @@ use sunstar_stack::{Counters, InterfaceId, Shard};
 
 use crate::engine::{DeviceState, Engine, Queue};
 use crate::mesh::ShareCounters;
+use crate::stall::Stall;
 
 /// A reading of all shards.
 #[derive(Clone, Debug, Serialize)]
@@ -81,6 +82,10 @@ pub struct ShardStats {
     pub pool: PoolStats,
     /// Its queue pair.
     pub device: DeviceStats,
+    /// Polls of tasks that held it for longer than [`Builder::stall_after`](crate::Builder::stall_after).
+    pub stalls: u64,
+    /// The last of those.
+    pub last_stall: Option<Stall>,
     /// Whose queue of the device it sends through.
     pub queue: QueueStats,
     /// The rings from its siblings.
@@ -179,6 +184,7 @@ pub struct DeviceStats {
 impl ShardStats {
     /// A reading of the shard of an engine; nothing once it is gone.
     pub(crate) fn of(engine: &Rc<Engine>) -> Option<Self> {
+        let (stalls, last_stall) = engine.watch().stalls();
         let (waiting, deepest) = engine.mesh_depth();
         engine.read(|shard| Self {
             shard: shard.id().0,
@@ -188,6 +194,8 @@ impl ShardStats {
             listeners: engine.listeners(),
             pool: PoolStats::of(shard.pool()),
             device: DeviceStats::of(shard, engine.device()),
+            stalls,
+            last_stall,
             queue: QueueStats::of(shard.id(), &engine.device().queue),
             rings: RingStats { waiting, deepest },
             table: shard.steering().table().entries().iter().map(|shard| shard.0).collect(),

@@ -21,6 +21,7 @@ use sunstar_stack::{Mesh, Next, Shard, SocketError, SocketHandle, State};
 
 use crate::clock::Clock;
 use crate::mesh::Shares;
+use crate::stall::Watch;
 use bell::Bell;
 pub(crate) use birth::Birth;
 pub(crate) use driver::{Driver, Wakeup};
@@ -69,6 +70,7 @@ pub(crate) struct Engine {
     /// Sockets closed by code that ran in the middle of a turn.
     closed: RefCell<Vec<SocketHandle>>,
     bell: Bell,
+    watch: Arc<Watch>,
     device: RefCell<DeviceState>,
     /// Packets that wait for the shard in the mesh, and that waited in one ring at most.
     mesh_depth: Cell<(usize, usize)>,
@@ -80,11 +82,11 @@ const REENTERED: SocketError = SocketError::InvalidInput {
 };
 
 impl Engine {
-    /// A new shard, and its engine.
+    /// A new shard, and its engine, on the thread that `watch` is for.
     ///
     /// # Errors
     /// There is no memory for its buffers.
-    pub(crate) fn new(birth: Birth, clock: Clock) -> Result<Self, RegionError> {
+    pub(crate) fn new(birth: Birth, clock: Clock, watch: Arc<Watch>) -> Result<Self, RegionError> {
         let shard = birth.shard(0, clock.now())?;
         Ok(Self {
             clock,
@@ -95,6 +97,7 @@ impl Engine {
             waiters: RefCell::default(),
             closed: RefCell::default(),
             bell: Bell::default(),
+            watch,
             device: RefCell::default(),
             mesh_depth: Cell::default(),
         })
@@ -148,6 +151,11 @@ impl Engine {
     /// Packets that wait for the shard in the mesh, and that waited in one ring at most.
     pub(crate) fn mesh_depth(&self) -> (usize, usize) {
         self.mesh_depth.get()
+    }
+
+    /// What its thread is doing.
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// What is known of the device.

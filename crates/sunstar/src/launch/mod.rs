@@ -9,6 +9,7 @@ mod shard;
 use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sunstar_device::Pcap;
@@ -23,6 +24,7 @@ use crate::engine::{Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
 use crate::net::Net;
+use crate::stall::{Noted, Pulse, Watch, Watchdog};
 use check::{check, check_queues, gateway_addresses};
 use host::{Common, HostDescription, ShardParts};
 use phases::{Ended, Phase, Phases};
@@ -128,8 +130,15 @@ where
     let shards = usize::from(builder.shards);
     let cores = Cores::allowed().map_err(RunError::Pin)?;
     let spin = if cores.may_spin(shards) { builder.spin } else { Duration::ZERO };
-    let seat = |core| Seat { cores, core: Some(core).filter(|_| builder.pin), spin };
-    let mut seats = cores.place(shards).into_iter().map(seat);
+    let watches: Vec<_> = (0..builder.shards).map(|shard| Arc::new(Watch::new(shard))).collect();
+    let seat = |(core, watch): (_, &Arc<Watch>)| Seat {
+        cores,
+        core: Some(core).filter(|_| builder.pin),
+        spin,
+        watch: Arc::clone(watch),
+    };
+    let seats: Vec<_> = cores.place(shards).into_iter().zip(&watches).map(seat).collect();
+    let mut seats = seats.into_iter();
     let common = Common {
         clock: Clock::start(),
         memory: Memory::new(),
@@ -148,6 +157,8 @@ where
     let (Some(first_parts), Some(first_seat)) = (parts.next(), seats.next()) else {
         return Err(RunError::Shards { shards: 0 });
     };
+    let watchdog = |stall_after| Watchdog::start(stall_after, cores, watches);
+    let watchdog = builder.stall_after.map(watchdog).transpose().map_err(RunError::Watchdog)?;
     let phases = Phases::new(shards);
     let (first, others) = std::thread::scope(|scope| {
         let start = |(parts, seat): (ShardParts<_>, Seat)| {
@@ -171,6 +182,7 @@ where
             .map(|threads| (first, threads.into_iter().map(join).collect::<Vec<_>>()))
             .map_err(RunError::Thread)
     })?;
+    drop(watchdog);
     conclude(first, others)
 }
 
@@ -225,10 +237,12 @@ where
     let guard = phases.guard();
     let runtime = seat.executor()?;
     let _pinned = seat.core.map(|core| seat.cores.pin_to(core)).transpose().map_err(RunError::Pin)?;
-    let engine = make_engine(common, &parts)?;
-    let neighbor = gateway_host.map(|host| Neighbor::make(common, host)).transpose()?;
+    let engine = make_engine(common, seat, &parts)?;
+    let neighbor = gateway_host.map(|host| Neighbor::make(common, seat, host)).transpose()?;
     let stack = parts.birth.addresses.first().ok_or(RunError::NoAddress)?.address;
     let ended = runtime.block_on(async {
+        // The first task of all: what is polled before it cannot be told from it.
+        tokio::task::spawn_local(Pulse::new(&seat.watch));
         let mut published = Rc::default();
         let mut gateway = None;
         match &neighbor {
@@ -247,7 +261,8 @@ where
         phases.arrive(Phase::Started);
         phases.all(Phase::Started).await;
         let net = Net::new(Rc::clone(&engine), published);
-        let ended = phases.run(async move { application(net).await }).await;
+        let application = async move { application(net).await };
+        let ended = phases.run(Noted::new(&seat.watch, "the application", application)).await;
         let engines: Vec<_> =
             [Some(&engine), neighbor.as_ref().map(|it| &it.engine)].into_iter().flatten().collect();
         shut_down(&engines, gateway.as_ref(), common.shutdown_deadline, phases).await;
@@ -270,13 +285,13 @@ struct Neighbor {
 }
 
 impl Neighbor {
-    fn make(common: &Common, host: GatewayHost) -> Result<Self, RunError> {
+    fn make(common: &Common, seat: &Seat, host: GatewayHost) -> Result<Self, RunError> {
         let GatewayHost { end, addresses, publish } = host;
         let description =
             HostDescription { number: 1, addresses: &addresses, gateway: None, weights: vec![1], pcap: None };
         let parts = description.take_apart(common, vec![end])?.into_iter().next();
         let parts = parts.ok_or(RunError::Shards { shards: 0 })?;
-        Ok(Self { engine: make_engine(common, &parts)?, publish, parts: Cell::new(Some(parts)) })
+        Ok(Self { engine: make_engine(common, seat, &parts)?, publish, parts: Cell::new(Some(parts)) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The thread of one shard: its executor, its driver, its application, and its part in an orderly end.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sunstar_packet::{
@@ -16,6 +17,7 @@ use crate::engine::{Driver, Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
 use crate::mesh::{ProxyQueue, SharedQueue};
+use crate::stall::{Noted, Watch};
 
 /// How often a shard that is being shut down is looked at.
 const LOOK: Duration = Duration::from_millis(1);
@@ -25,31 +27,40 @@ const LAST_FRAMES: Duration = Duration::from_millis(100);
 const LAST_SIBLING: Duration = Duration::from_secs(1);
 
 /// Where a shard's thread is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Seat {
     pub(super) cores: Cores,
     /// Which core it is pinned to, if it is.
     pub(super) core: Option<Core>,
     /// How long the shard goes on turning with nothing to do.
     pub(super) spin: Duration,
+    /// Where the thread notes what it does.
+    pub(super) watch: Arc<Watch>,
 }
 
 impl Seat {
     /// An executor for a shard of this thread.
     pub(super) fn executor(&self) -> Result<LocalRuntime, RunError> {
         let cores = self.cores;
+        let (falls_asleep, wakes) = (Arc::clone(&self.watch), Arc::clone(&self.watch));
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // Threads for blocking work would be pinned to the shard's core otherwise.
             .on_thread_start(move || cores.release())
+            .on_thread_park(move || falls_asleep.on_asleep())
+            .on_thread_unpark(move || wakes.on_awake())
             .build_local(LocalOptions::default())
             .map_err(RunError::Executor)
     }
 }
 
 /// Makes a shard on this thread.
-pub(super) fn make_engine<D>(common: &Common, parts: &ShardParts<D>) -> Result<Rc<Engine>, RunError> {
-    let engine = Engine::new(parts.birth.clone(), common.clock)?;
+pub(super) fn make_engine<D>(
+    common: &Common,
+    seat: &Seat,
+    parts: &ShardParts<D>,
+) -> Result<Rc<Engine>, RunError> {
+    let engine = Engine::new(parts.birth.clone(), common.clock, Arc::clone(&seat.watch))?;
     engine.on_capture(parts.capture_failure.clone());
     Ok(Rc::new(engine))
 }
@@ -71,7 +82,7 @@ where
         }
     };
     let driver = Driver::new(Rc::clone(engine), queue, parts.mesh, wakeup).map_err(RunError::Executor)?;
-    tokio::task::spawn_local(driver);
+    tokio::task::spawn_local(Noted::new(engine.watch(), "the shard's own turn", driver));
     Ok(())
 }
 
