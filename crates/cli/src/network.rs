@@ -17,7 +17,7 @@ pub(crate) fn builder(options: &NetworkOptions, publish: &[PublishedPort]) -> Bu
     for address in &options.address {
         builder = builder.address(address.0);
     }
-    builder = builder.shards(options.shards());
+    builder = builder.shards(options.shards()).steering_program(!options.software_steering);
     if let Some(queues) = options.queues {
         builder = builder.queues(queues.get());
     }

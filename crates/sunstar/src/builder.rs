@@ -75,6 +75,7 @@ pub struct Builder {
     pub(crate) shards: u16,
     pub(crate) queues: Option<u16>,
     pub(crate) weights: Option<Vec<u32>>,
+    pub(crate) steering_program: bool,
     pub(crate) stall_after: Option<Duration>,
 }
 
@@ -108,6 +109,7 @@ impl Builder {
             shards: 1,
             queues: None,
             weights: None,
+            steering_program: true,
             stall_after: Some(Duration::from_millis(50)),
         }
     }
@@ -198,6 +200,13 @@ impl Builder {
     /// Equal parts by default. A shard of weight zero gets only what it asks for (a port of its own).
     pub fn weights(mut self, weights: impl Into<Vec<u32>>) -> Self {
         self.weights = Some(weights.into());
+        self
+    }
+
+    /// Whether a tap with several queues is given a program that steers its packets in the kernel, where that is permitted;
+    /// it is by default. Without, each shard hands over what arrived at it for another, with the same results.
+    pub fn steering_program(mut self, wanted: bool) -> Self {
+        self.steering_program = wanted;
         self
     }
 

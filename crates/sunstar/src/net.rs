@@ -17,7 +17,7 @@ use crate::builder::Publish;
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
 use crate::stall::Noted;
-use crate::stats::{ShardStats, Stats, SteeredBy};
+use crate::stats::{ShardStats, Stats, Steered};
 use crate::tcp::{TcpListener, TcpStream};
 use crate::udp::UdpSocket;
 
@@ -26,13 +26,12 @@ use crate::udp::UdpSocket;
 pub struct Net {
     engine: Rc<Engine>,
     published: Rc<[Publish]>,
-    steered_by: SteeredBy,
+    steered: Steered,
 }
 
 impl Net {
-    pub(crate) fn new(engine: Rc<Engine>, published: Rc<[Publish]>) -> Self {
-        let steered_by = if engine.shards() > 1 { SteeredBy::Software } else { SteeredBy::Nothing };
-        Self { engine, published, steered_by }
+    pub(crate) fn new(engine: Rc<Engine>, published: Rc<[Publish]>, steered: Steered) -> Self {
+        Self { engine, published, steered }
     }
 
     /// Listens for TCP connections on an address of the stack; the unspecified address means all of them, port
@@ -180,7 +179,7 @@ impl Net {
 
     /// What all shards counted, and what they hold: each is asked.
     pub async fn stats(&self) -> Stats {
-        Stats::of(self.shard_stats().into_iter().collect(), self.steered_by)
+        Stats::of(self.shard_stats().into_iter().collect(), self.steered.clone())
     }
 
     /// A reading of every TCP connection of this shard; those in TIME-WAIT are only remembered, and not among them.

@@ -25,6 +25,8 @@ pub struct Stats {
 pub struct SteeringStats {
     /// What places them.
     pub by: SteeredBy,
+    /// Why it is not a program in the kernel, where that was tried.
+    pub reason: Option<String>,
     /// The shard that each entry of the indirection table names.
     pub table: Vec<u16>,
     /// How many packets each entry has steered.
@@ -54,13 +56,20 @@ impl std::fmt::Display for SteeredBy {
     }
 }
 
+/// What places packets, and why it is nothing better.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steered {
+    pub(crate) by: SteeredBy,
+    pub(crate) reason: Option<String>,
+}
+
 impl Stats {
     /// All shards' readings together.
-    pub(crate) fn of(shards: Vec<ShardStats>, by: SteeredBy) -> Self {
+    pub(crate) fn of(shards: Vec<ShardStats>, steered: Steered) -> Self {
         let table = shards.first().map(|shard| shard.table.clone()).unwrap_or_default();
         let heat = |entry: usize| shards.iter().filter_map(|shard| shard.heat.get(entry)).sum();
         let heat = (0..table.len()).map(heat).collect();
-        Self { shards, steering: SteeringStats { by, table, heat } }
+        Self { shards, steering: SteeringStats { by: steered.by, reason: steered.reason, table, heat } }
     }
 }
 

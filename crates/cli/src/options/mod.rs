@@ -111,6 +111,9 @@ pub(crate) struct NetworkOptions {
     /// Each shard's part of the flows, and of a queue that it shares, as in 1,2,1 [default: equal parts]
     #[arg(long, value_name = "N,N...", value_delimiter = ',')]
     pub(crate) weights: Vec<u32>,
+    /// Steer a tap's packets without a program in the kernel
+    #[arg(long)]
+    pub(crate) software_steering: bool,
     /// Write every frame to a pcapng file; further queues to files named like it
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
@@ -127,6 +130,7 @@ impl NetworkOptions {
             shards: self.shards.or(other.shards),
             queues: self.queues.or(other.queues),
             weights: either(self.weights, other.weights),
+            software_steering: self.software_steering || other.software_steering,
             pcap: self.pcap.or(other.pcap),
         }
     }

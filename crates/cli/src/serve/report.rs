@@ -20,10 +20,13 @@ pub(super) async fn ready(output: Output, net: &Net, settings: &ServeSettings) -
     let names: Vec<_> = addresses.iter().map(InterfaceAddress::to_string).collect();
 
     let shards = net.shards();
-    let steered_by = net.stats().await.steering.by;
+    let steering = net.stats().await.steering;
     let mut text = format!("sunstar is {} on {device}\n", names.join(", "));
     if shards > 1 {
-        let _ = writeln!(text, "{shards} shards; packets are steered by {steered_by}");
+        let _ = writeln!(text, "{shards} shards; packets are steered by {}", steering.by);
+        if let Some(reason) = &steering.reason {
+            let _ = writeln!(text, "there is no program in the kernel for it: {reason}");
+        }
     }
     // Writing to a string does not fail.
     let _ = write!(text, "look at {}", listening.as_deref().unwrap_or("nothing: no address"));
@@ -37,7 +40,7 @@ pub(super) async fn ready(output: Output, net: &Net, settings: &ServeSettings) -
         "device": device.to_string(),
         "addresses": names,
         "shards": shards,
-        "steering": steered_by,
+        "steering": steering.by,
         "discard": discard,
         "chargen": chargen,
     });

@@ -6,6 +6,7 @@
 mod bell;
 mod birth;
 mod driver;
+mod program;
 mod socket;
 mod waiters;
 mod watch;
@@ -25,6 +26,7 @@ use crate::stall::Watch;
 use bell::Bell;
 pub(crate) use birth::Birth;
 pub(crate) use driver::{Driver, Wakeup};
+pub(crate) use program::Program;
 pub(crate) use socket::Socket;
 pub(crate) use waiters::Direction;
 use waiters::WaiterTable;
@@ -74,6 +76,7 @@ pub(crate) struct Engine {
     device: RefCell<DeviceState>,
     /// Packets that wait for the shard in the mesh, and that waited in one ring at most.
     mesh_depth: Cell<(usize, usize)>,
+    program: RefCell<Option<Program>>,
 }
 
 /// What a socket says when it is used while the shard is in the middle of something.
@@ -100,6 +103,7 @@ impl Engine {
             watch,
             device: RefCell::default(),
             mesh_depth: Cell::default(),
+            program: RefCell::default(),
         })
     }
 
@@ -221,6 +225,9 @@ impl Engine {
         while let Some(handle) = self.next_closed() {
             close(shard, handle);
         }
+        if let Some(program) = &mut *self.program.borrow_mut() {
+            program.follow(shard.steering().owners());
+        }
         let mut waiters = self.waiters.borrow_mut();
         while let Some((handle, ready)) = shard.poll_ready() {
             waiters.take(handle, ready, woken);
@@ -239,6 +246,11 @@ impl Engine {
         let moved = (counters.received, counters.sent) != (state.counters.received, state.counters.sent);
         state.counters = counters;
         moved
+    }
+
+    /// Has a program in the kernel know what this shard knows of the owners of ports.
+    pub(crate) fn on_program(&self, program: Program) {
+        self.program.replace(Some(program));
     }
 
     /// Takes note of where a capture will say why it ended early.

@@ -13,9 +13,10 @@ use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, Table
 use sunstar_stack::{InterfaceAddress, InterfaceId, Route, ShardConfig};
 
 use crate::clock::Clock;
-use crate::engine::{Birth, CaptureFailure};
+use crate::engine::{Birth, CaptureFailure, Program};
 use crate::error::RunError;
 use crate::mesh::{self, MeshConfig, MeshEnd, ProxyQueue, Sharing};
+use crate::stats::Steered;
 
 /// What all shards of a host have in common, and all hosts of a process.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Common {
     pub(super) seed: [u8; 32],
     pub(super) config: ShardConfig,
     pub(super) shutdown_deadline: Duration,
+    /// What places packets on the queues.
+    pub(super) steered: Steered,
 }
 
 /// What one shard has for itself. It goes to the shard's thread.
@@ -33,6 +36,8 @@ pub(super) struct ShardParts<D> {
     pub(super) mesh: MeshEnd,
     pub(super) queue: QueueParts<D>,
     pub(super) capture_failure: CaptureFailure,
+    /// The program that steers for all of them; the first shard's.
+    pub(super) program: Option<Program>,
 }
 
 /// What a shard sends and receives through.
@@ -43,6 +48,19 @@ pub(super) enum QueueParts<D> {
     Proxy(ProxyQueue),
 }
 
+/// How flows are spread over shards of these weights, by a key that nobody else knows.
+///
+/// # Errors
+/// Not one weight is above zero.
+pub(super) fn steering(seed: &[u8; 32], weights: &[u32]) -> Result<Steering, RunError> {
+    let size = if weights.len() > 64 { TableSize::Entries512 } else { TableSize::Entries128 };
+    let table = IndirectionTable::new(size, weights)?;
+    let mut seed = *seed;
+    // Apart from what the shards' own secrets come from.
+    seed[31] ^= 0xff;
+    Ok(Steering::new(Toeplitz::new(RssKey::random(&mut Random::from_key(seed))), table))
+}
+
 /// A host to be taken apart.
 pub(super) struct HostDescription<'a> {
     /// Tells the hosts of one process apart.
@@ -51,6 +69,8 @@ pub(super) struct HostDescription<'a> {
     pub(super) gateway: Option<IpAddr>,
     /// One a shard: its part of the flows, and of its queue's room to send.
     pub(super) weights: Vec<u32>,
+    /// How flows are spread over the shards.
+    pub(super) steering: Steering,
     /// Where each queue's frames are written to.
     pub(super) pcap: Option<PathBuf>,
 }
@@ -59,14 +79,14 @@ impl HostDescription<'_> {
     /// The parts of each shard. The first shards own the queues, one each; the others share those in turn.
     ///
     /// # Errors
-    /// Weights of which none is above zero; no descriptors; a capture that cannot be begun.
+    /// No descriptors; a capture that cannot be begun.
     pub(super) fn take_apart<D: QueuePair>(
         self,
         common: &Common,
         devices: Vec<D>,
     ) -> Result<Vec<ShardParts<Pcap<D>>>, RunError> {
         let capabilities = devices.first().ok_or(RunError::Queues { queues: 0, shards: 1 })?.capabilities();
-        let births = self.births(common, capabilities)?;
+        let births = self.births(common, capabilities);
         let shards = self.weights.len();
         let ends = mesh::join(shards as u16, &MeshConfig::for_shards(shards))?;
         let failures: Vec<_> = (0..shards).map(|_| CaptureFailure::default()).collect();
@@ -88,18 +108,15 @@ impl HostDescription<'_> {
         let parts = births.into_iter().zip(ends).zip(queues).zip(failures);
         let part = |(((birth, mesh), queue), capture_failure)| {
             let queue: Option<QueueParts<_>> = queue;
-            queue.map(|queue| ShardParts { birth, mesh, queue, capture_failure })
+            queue.map(|queue| ShardParts { birth, mesh, queue, capture_failure, program: None })
         };
         Ok(parts.filter_map(part).collect())
     }
 
-    fn births(&self, common: &Common, device: Capabilities) -> Result<Vec<Birth>, RunError> {
+    fn births(&self, common: &Common, device: Capabilities) -> Vec<Birth> {
         let mut seed = common.seed;
         seed[0] ^= self.number;
         let mut random = Random::from_key(seed);
-        let size = if self.weights.len() > 64 { TableSize::Entries512 } else { TableSize::Entries128 };
-        let table = IndirectionTable::new(size, &self.weights)?;
-        let steering = Steering::new(Toeplitz::new(RssKey::random(&mut random)), table);
         let default_route = |gateway: IpAddr| Route {
             network: if gateway.is_ipv4() { [0; 4].into() } else { [0; 16].into() },
             prefix: 0,
@@ -115,12 +132,12 @@ impl HostDescription<'_> {
                 seed,
                 device,
                 memory: common.memory.clone(),
-                steering: steering.clone(),
+                steering: self.steering.clone(),
                 addresses: self.addresses.to_vec(),
                 routes: self.gateway.map(default_route).into_iter().collect(),
             }
         };
-        Ok((0..self.weights.len() as u16).map(birth).collect())
+        (0..self.weights.len() as u16).map(birth).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 mod check;
 mod host;
 mod phases;
+mod placed;
 mod shard;
 
 use std::cell::Cell;
@@ -16,6 +17,7 @@ use sunstar_device::Pcap;
 use sunstar_device::wire::{self, WireConfig};
 use sunstar_packet::{Memory, QueuePair};
 use sunstar_stack::InterfaceAddress;
+use sunstar_stack::steering::Steering;
 
 use crate::builder::{Builder, Device, Publish, Tap};
 use crate::clock::Clock;
@@ -25,9 +27,11 @@ use crate::error::RunError;
 use crate::gateway::Gateway;
 use crate::net::Net;
 use crate::stall::{Noted, Pulse, Watch, Watchdog};
+use crate::stats::Steered;
 use check::{check, check_queues, gateway_addresses};
-use host::{Common, HostDescription, ShardParts};
+use host::{Common, HostDescription, ShardParts, steering};
 use phases::{Ended, Phase, Phases};
+use placed::Placed;
 use shard::{Seat, bury, drive, make_engine, shut_down};
 
 /// The gateway host on the other side of an embedded device.
@@ -73,16 +77,21 @@ where
         return Err(RunError::InsideExecutor);
     }
     check(&builder)?;
+    let seed = builder.seed.map_or_else(random_seed, Ok)?;
+    let weights = builder.weights.take().unwrap_or_else(|| vec![1; builder.shards.into()]);
+    let mut start = Start { seed, steering: steering(&seed, &weights)?, weights, placed: Placed::default() };
     let mut addresses = std::mem::take(&mut builder.addresses);
     // What only matters to the device is taken out; the rest of the description goes on.
     match std::mem::replace(&mut builder.device, Device::Embedded(Default::default())) {
         Device::Tap(tap) => {
             let queues = open_tap(tap, builder.mtu, builder.queues.unwrap_or(builder.shards))?;
-            on_devices(builder, &addresses, queues, None, first, other)
+            start.placed = Placed::on_tap(&start.steering, &queues, builder.steering_program);
+            on_devices(builder, start, &addresses, queues, None, first, other)
         }
         Device::Wire(ends) => {
             check_queues(&builder, ends.len())?;
-            on_devices(builder, &addresses, ends, None, first, other)
+            start.placed = Placed::by_software(&start.steering, None);
+            on_devices(builder, start, &addresses, ends, None, first, other)
         }
         Device::Embedded(embedded) => {
             if addresses.is_empty() {
@@ -94,7 +103,8 @@ where
             let config = WireConfig { mtu, ..WireConfig::default() }.with_offloads();
             let (ours, end) = wire::pair(&config)?;
             let gateway_host = GatewayHost { end, addresses: theirs, publish: embedded.publish };
-            on_devices(builder, &addresses, vec![ours], Some(gateway_host), first, other)
+            start.placed = Placed::by_software(&start.steering, None);
+            on_devices(builder, start, &addresses, vec![ours], Some(gateway_host), first, other)
         }
     }
 }
@@ -111,9 +121,18 @@ fn open_tap(
     Ok(Tap::open(&config)?)
 }
 
+/// What is decided before the device is opened, or when it is.
+struct Start {
+    seed: [u8; 32],
+    weights: Vec<u32>,
+    steering: Steering,
+    placed: Placed,
+}
+
 /// The device's type is known from here on.
 fn on_devices<D, F, Fut, G, Gut>(
     builder: Builder,
+    start: Start,
     addresses: &[InterfaceAddress],
     devices: Vec<D>,
     gateway_host: Option<GatewayHost>,
@@ -142,21 +161,24 @@ where
     let common = Common {
         clock: Clock::start(),
         memory: Memory::new(),
-        seed: builder.seed.map_or_else(random_seed, Ok)?,
+        seed: start.seed,
         config: builder.config,
         shutdown_deadline: builder.shutdown_deadline,
+        steered: start.placed.steered,
     };
     let host = HostDescription {
         number: 0,
         addresses,
         gateway: builder.gateway,
-        weights: builder.weights.unwrap_or_else(|| vec![1; shards]),
+        weights: start.weights,
+        steering: start.steering,
         pcap: builder.pcap,
     };
     let mut parts = host.take_apart(&common, devices)?.into_iter();
-    let (Some(first_parts), Some(first_seat)) = (parts.next(), seats.next()) else {
+    let (Some(mut first_parts), Some(first_seat)) = (parts.next(), seats.next()) else {
         return Err(RunError::Shards { shards: 0 });
     };
+    first_parts.program = start.placed.program;
     let watchdog = |stall_after| Watchdog::start(stall_after, cores, watches);
     let watchdog = builder.stall_after.map(watchdog).transpose().map_err(RunError::Watchdog)?;
     let phases = Phases::new(shards);
@@ -252,7 +274,7 @@ where
                 if let Some(theirs) = theirs.take() {
                     drive(other, theirs, Wakeup::Partner(Rc::downgrade(&engine)))?;
                 }
-                let net = Net::new(Rc::clone(other), Rc::default());
+                let net = Net::new(Rc::clone(other), Rc::default(), Steered::default());
                 let opened = Gateway::open(&net, stack, publish)?;
                 published = opened.published();
                 gateway = Some(opened);
@@ -260,7 +282,7 @@ where
         }
         phases.arrive(Phase::Started);
         phases.all(Phase::Started).await;
-        let net = Net::new(Rc::clone(&engine), published);
+        let net = Net::new(Rc::clone(&engine), published, common.steered.clone());
         let application = async move { application(net).await };
         let ended = phases.run(Noted::new(&seat.watch, "the application", application)).await;
         let engines: Vec<_> =
@@ -287,8 +309,16 @@ struct Neighbor {
 impl Neighbor {
     fn make(common: &Common, seat: &Seat, host: GatewayHost) -> Result<Self, RunError> {
         let GatewayHost { end, addresses, publish } = host;
-        let description =
-            HostDescription { number: 1, addresses: &addresses, gateway: None, weights: vec![1], pcap: None };
+        let weights = vec![1];
+        let steering = steering(&common.seed, &weights)?;
+        let description = HostDescription {
+            number: 1,
+            addresses: &addresses,
+            gateway: None,
+            weights,
+            steering,
+            pcap: None,
+        };
         let parts = description.take_apart(common, vec![end])?.into_iter().next();
         let parts = parts.ok_or(RunError::Shards { shards: 0 })?;
         Ok(Self { engine: make_engine(common, seat, &parts)?, publish, parts: Cell::new(Some(parts)) })

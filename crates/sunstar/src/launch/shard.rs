@@ -81,6 +81,9 @@ where
             ShardQueue::Proxy(proxy)
         }
     };
+    if let Some(program) = parts.program {
+        engine.on_program(program);
+    }
     let driver = Driver::new(Rc::clone(engine), queue, parts.mesh, wakeup).map_err(RunError::Executor)?;
     tokio::task::spawn_local(Noted::new(engine.watch(), "the shard's own turn", driver));
     Ok(())
