@@ -78,6 +78,7 @@ pub use sunstar_stack::{
     Keepalive, ListenOptions, PacketFilter, ShardConfig, State, TcpInfo, UdpReceived, UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;
+pub use sunstar_wire::ipv4::Ipv4Header;
 pub use tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpStream, WriteHalf};
 pub use udp::UdpSocket;
 
