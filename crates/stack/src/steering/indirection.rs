@@ -5,6 +5,11 @@
 
 use core::cmp::Reverse;
 
+use crate::random::Random;
+
+/// What the one shuffle of all tables is drawn from.
+const SHUFFLE: u64 = 1;
+
 /// A shard of this host, counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ShardId(pub u16);
@@ -61,7 +66,7 @@ impl IndirectionTable {
     /// Shares a table out among as many shards as there are weights.
     ///
     /// A shard gets entries in proportion to its weight, rounded by the largest remainder (the lower shard
-    /// where remainders are equal), spread evenly over the table. A weight of zero gets none: such a shard
+    /// where remainders are equal), in no order. A weight of zero gets none: such a shard
     /// takes only what a port owner sends it.
     ///
     /// # Errors
@@ -77,7 +82,7 @@ impl IndirectionTable {
             return Err(WeightsError::AllZero { count });
         }
         let shares = shares(size.entries(), weights);
-        Ok(Self { entries: spread(&shares), shards })
+        Ok(Self { entries: shuffled(&shares), shards })
     }
 
     /// The shard a hash belongs to.
@@ -118,23 +123,22 @@ fn shares(entries: usize, weights: &[u32]) -> Vec<usize> {
     shares
 }
 
-/// A table in which each shard has its share and its entries stand far apart: smooth weighted round robin.
-/// Each turn every shard earns its share, and the richest pays a whole table's worth for the entry.
-fn spread(shares: &[usize]) -> Box<[ShardId]> {
-    let entries: usize = shares.iter().sum();
-    let mut credit = vec![0_i64; shares.len()];
-    let pick = |_| {
-        let mut richest = 0;
-        for (shard, share) in shares.iter().enumerate() {
-            credit[shard] += *share as i64;
-            if credit[shard] > credit[richest] {
-                richest = shard;
-            }
-        }
-        credit[richest] -= entries as i64;
-        ShardId(richest as u16)
-    };
-    (0..entries).map(pick).collect()
+/// A table in which each shard has its share, shuffled.
+///
+/// The hash is linear in the bits of a flow, and so are its low bits: shards that took turns in the table would divide
+/// neighbouring flows by one or two of those bits, and flows in which these do not vary (a client's next few ports)
+/// would all meet on one shard. The shuffle is the same everywhere; what an outsider must not know is the key.
+fn shuffled(shares: &[usize]) -> Box<[ShardId]> {
+    let in_order = shares
+        .iter()
+        .enumerate()
+        .flat_map(|(shard, share)| core::iter::repeat_n(ShardId(shard as u16), *share));
+    let mut entries: Box<[ShardId]> = in_order.collect();
+    let mut random = Random::from_seed(SHUFFLE);
+    for last in (1..entries.len()).rev() {
+        entries.swap(last, random.below(last as u64 + 1) as usize);
+    }
+    entries
 }
 
 #[cfg(test)]
@@ -154,10 +158,22 @@ mod tests {
     }
 
     #[test]
-    fn equal_weights_take_turns() {
+    fn equal_weights_have_equal_shares_and_no_bit_of_the_hash_decides() {
         let table = table(TableSize::Entries128, &[1, 1, 1, 1]);
         assert_eq!(counts(&table), [32; 4]);
-        assert!((0..128).all(|hash| table.shard(hash) == ShardId(hash as u16 % 4)));
+        for bit in 0..7 {
+            for value in [0, 1] {
+                let half = (0..128).filter(|hash| hash >> bit & 1 == value);
+                let first = half.filter(|hash| table.shard(*hash) == ShardId(0)).count();
+                assert!((8..=24).contains(&first), "{first} of 64 entries with bit {bit} at {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_weights_make_the_same_table() {
+        let same = || table(TableSize::Entries512, &[5, 0, 3]);
+        assert_eq!(same(), same());
     }
 
     #[test]
@@ -178,12 +194,6 @@ mod tests {
     fn a_shard_without_weight_is_there_but_gets_no_entry() {
         let table = table(TableSize::Entries128, &[0, 1]);
         assert_eq!((table.shards(), counts(&table)), (2, vec![0, 128]));
-    }
-
-    #[test]
-    fn a_heavy_shard_never_holds_a_long_run_of_entries() {
-        let table = table(TableSize::Entries128, &[2, 1, 1]);
-        assert!(table.entries().windows(3).all(|run| run != [ShardId(0); 3]));
     }
 
     #[test]

@@ -123,6 +123,7 @@ mod tests {
     use sunstar_wire::Protocol;
 
     use super::*;
+    use crate::random::Random;
 
     fn steering(weights: &[u32]) -> Steering {
         let table = IndirectionTable::new(TableSize::Entries128, weights).unwrap();
@@ -156,6 +157,32 @@ mod tests {
         assert_eq!(steering.shard_of(&FLOW), hashed);
         steering.owners_mut().set(PortSpace::Tcp, 2_794, Some(Owner::Hook(HookId(1))));
         assert_eq!(steering.shard_of(&FLOW), hashed, "the source port's owner has no say");
+    }
+
+    /// Clients take their source ports one after the other, and a Toeplitz hash is linear: what varies is a few bits,
+    /// and with an unlucky key none of them decides the low bits of the hash.
+    #[test]
+    fn flows_from_neighbouring_ports_are_spread_for_nearly_every_key() {
+        let mut random = Random::from_seed(7);
+        let (keys, mut starved) = (2_000, 0);
+        for _ in 0..keys {
+            let table = IndirectionTable::new(TableSize::Entries128, &[1, 1, 1, 1]).unwrap();
+            let steering = Steering::new(Toeplitz::new(RssKey::random(&mut random)), table);
+            let first = 32_768 + random.below(28_000) as u16;
+            let mut flows = [0; 4];
+            for step in 0..64 {
+                let FlowKey::Ports { protocol, source, destination, destination_port, .. } = FLOW else {
+                    unreachable!("a flow has ports")
+                };
+                let source_port = first + 2 * step;
+                let key = FlowKey::Ports { protocol, source, destination, source_port, destination_port };
+                flows[usize::from(steering.shard_of(&key).unwrap().0)] += 1;
+            }
+            // 16 each would be fair.
+            starved += u32::from(flows.iter().any(|flows| *flows < 5));
+        }
+        println!("{starved} of {keys} keys starve a shard");
+        assert!(starved * 100 < keys, "{starved} of {keys} keys starve a shard");
     }
 
     #[test]
