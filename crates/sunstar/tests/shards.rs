@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use sunstar::wire::{self, WireConfig};
 use sunstar::{Builder, Device, InterfaceId, Net, PacketFilter, RunError, TcpStream, Verdict};
+use sunstar_packet::{LinkState, Medium, Memory, Pool, PoolConfig, QueuePair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Barrier, watch};
 
@@ -233,6 +234,63 @@ fn shards_without_a_queue_serve_through_those_that_have_one() {
             },
         );
         assert!(accepted.iter().all(|accepted| *accepted >= 10), "{wires} wires: {accepted:?}");
+    }
+}
+
+#[test]
+fn shards_that_share_a_saturated_queue_get_room_by_their_weights() {
+    const WEIGHTS: [u32; 4] = [1, 2, 4, 1];
+    // A link that is slower than those who send: what it takes, somebody else takes out of it, a few frames at a time.
+    let config = WireConfig { capacity: 32, medium: Medium::Ip, ..WireConfig::default() };
+    let (mut far, near) = wire::pair(&config).unwrap();
+    let (sending, stop) = (Barrier::new(4), Stop::default());
+    let (sending, stop) = (&sending, &stop);
+    let shares = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let pool = Pool::new(&Memory::new(), &PoolConfig::default()).unwrap();
+            let (mut frames, mut taken) = (Vec::new(), 0);
+            while taken < 40_000 {
+                taken += far.receive(&pool, 8, &mut frames).unwrap();
+                frames.clear();
+                std::thread::sleep(Duration::from_micros(20));
+            }
+            stop.now();
+            // The rest may go, so that the stack can end.
+            while far.link() == LinkState::Up {
+                let _ = far.receive(&pool, 64, &mut frames);
+                frames.clear();
+                std::thread::yield_now();
+            }
+        });
+        let builder = shards(4).weights(WEIGHTS).device(Device::Wire(vec![near]));
+        let shares = patiently(builder.address("10.0.0.2/24".parse().unwrap()), |net| async move {
+            let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
+            sending.wait().await;
+            let send = async {
+                // Frames of different sizes: bytes are what is shared.
+                let payload = vec![0; 200 * (1 + usize::from(net.shard()))];
+                loop {
+                    socket.send_to(&payload, "10.0.0.1:9").await.unwrap();
+                }
+            };
+            tokio::select! {
+                () = send => {}
+                () = stop.wait() => {}
+            }
+            net.shard_stats().unwrap().queue.shares
+        });
+        shares.unwrap().remove(0)
+    });
+    let bytes: u64 = shares.iter().map(|share| share.bytes).sum();
+    for (share, weight) in shares.iter().zip(WEIGHTS) {
+        let (is, due) = (share.bytes as f64 / bytes as f64, f64::from(weight) / 8.0);
+        println!(
+            "shard {}: weight {weight}, {:.1} % of the bytes, {:.1} % due",
+            share.shard,
+            is * 100.0,
+            due * 100.0
+        );
+        assert!((is / due - 1.0).abs() < 0.2, "{shares:?}");
     }
 }
 
