@@ -53,6 +53,7 @@ mod engine;
 mod error;
 mod gateway;
 mod launch;
+mod mailbox;
 pub mod mesh;
 mod net;
 mod quota;
@@ -65,6 +66,7 @@ pub use address::ToSocketAddress;
 pub use builder::{Builder, Device, Embedded, Publish, Tap};
 pub use echo::EchoSocket;
 pub use error::RunError;
+pub use mailbox::JobError;
 pub use net::Net;
 pub use stall::Stall;
 pub use stats::{

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sunstar_stack::time::Instant;
 use sunstar_stack::{
@@ -16,10 +18,14 @@ use crate::address::ToSocketAddress;
 use crate::builder::Publish;
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
+use crate::mailbox::{JobError, Mailbox, on_shard};
 use crate::stall::Noted;
 use crate::stats::{ShardStats, Stats, Steered};
 use crate::tcp::{TcpListener, TcpStream};
 use crate::udp::UdpSocket;
+
+/// How long a shard may take to answer for its counters.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A handle to the network of the shard a task runs on. Cheap to clone; it stays on its thread.
 #[derive(Clone, Debug)]
@@ -27,11 +33,18 @@ pub struct Net {
     engine: Rc<Engine>,
     published: Rc<[Publish]>,
     steered: Steered,
+    /// Of every shard, in the order of their numbers.
+    mailboxes: Arc<[Mailbox]>,
 }
 
 impl Net {
-    pub(crate) fn new(engine: Rc<Engine>, published: Rc<[Publish]>, steered: Steered) -> Self {
-        Self { engine, published, steered }
+    pub(crate) fn new(
+        engine: Rc<Engine>,
+        published: Rc<[Publish]>,
+        steered: Steered,
+        mailboxes: Arc<[Mailbox]>,
+    ) -> Self {
+        Self { engine, published, steered, mailboxes }
     }
 
     /// Listens for TCP connections on an address of the stack; the unspecified address means all of them, port
@@ -177,9 +190,28 @@ impl Net {
         ShardStats::of(&self.engine)
     }
 
-    /// What all shards counted, and what they hold: each is asked.
+    /// What all shards counted, and what they hold: each is asked, and one that does not answer within a second is left
+    /// out.
     pub async fn stats(&self) -> Stats {
-        Stats::of(self.shard_stats().into_iter().collect(), self.steered.clone())
+        let ask = |shard| {
+            let net = self.clone();
+            self.spawn_named("a reading of the counters", async move {
+                match shard == net.shard() {
+                    true => net.shard_stats(),
+                    false => net.on_shard(shard, |net| async move { net.shard_stats() }).await.ok().flatten(),
+                }
+            })
+        };
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let asked: Vec<_> = (0..self.shards()).map(ask).collect();
+        let mut shards = Vec::new();
+        for mut answer in asked {
+            match tokio::time::timeout_at(deadline, &mut answer).await {
+                Ok(answered) => shards.extend(answered.ok().flatten()),
+                Err(_) => answer.abort(),
+            }
+        }
+        Stats::of(shards, self.steered.clone())
     }
 
     /// A reading of every TCP connection of this shard; those in TIME-WAIT are only remembered, and not among them.
@@ -206,6 +238,20 @@ impl Net {
         F::Output: 'static,
     {
         tokio::task::spawn_local(Noted::new(self.engine.watch(), name, task))
+    }
+
+    /// Runs a job as a task of a shard, with the `Net` there, and waits for its result; the first shard is 0. Only
+    /// the closure and the result change threads. Dropping the future aborts the job.
+    ///
+    /// # Errors
+    /// `NoSuchShard`, `Panicked` if the job did, `ShardGone` once the network is shut down.
+    pub async fn on_shard<F, Fut, T>(&self, shard: u16, job: F) -> Result<T, JobError>
+    where
+        F: FnOnce(Net) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
+        on_shard(&self.mailboxes, shard, job).await
     }
 
     /// The stack's time: what [`EchoReply::at`](crate::EchoReply) is given in.

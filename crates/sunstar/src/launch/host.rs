@@ -15,6 +15,7 @@ use sunstar_stack::{InterfaceAddress, InterfaceId, Route, ShardConfig};
 use crate::clock::Clock;
 use crate::engine::{Birth, CaptureFailure, Program};
 use crate::error::RunError;
+use crate::mailbox::{Inbox, Mailbox};
 use crate::mesh::{self, MeshConfig, MeshEnd, ProxyQueue, Sharing};
 use crate::stats::Steered;
 
@@ -28,6 +29,8 @@ pub(super) struct Common {
     pub(super) shutdown_deadline: Duration,
     /// What places packets on the queues.
     pub(super) steered: Steered,
+    /// Where each shard is sent jobs.
+    pub(super) mailboxes: Arc<[Mailbox]>,
 }
 
 /// What one shard has for itself. It goes to the shard's thread.
@@ -38,6 +41,8 @@ pub(super) struct ShardParts<D> {
     pub(super) capture_failure: CaptureFailure,
     /// The program that steers for all of them; the first shard's.
     pub(super) program: Option<Program>,
+    /// Where the shard finds the jobs sent to it.
+    pub(super) inbox: Option<Inbox>,
 }
 
 /// What a shard sends and receives through.
@@ -108,7 +113,7 @@ impl HostDescription<'_> {
         let parts = births.into_iter().zip(ends).zip(queues).zip(failures);
         let part = |(((birth, mesh), queue), capture_failure)| {
             let queue: Option<QueueParts<_>> = queue;
-            queue.map(|queue| ShardParts { birth, mesh, queue, capture_failure, program: None })
+            queue.map(|queue| ShardParts { birth, mesh, queue, capture_failure, program: None, inbox: None })
         };
         Ok(parts.filter_map(part).collect())
     }

@@ -25,6 +25,7 @@ use crate::cores::Cores;
 use crate::engine::{Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
+use crate::mailbox::mailbox;
 use crate::net::Net;
 use crate::stall::{Noted, Pulse, Watch, Watchdog};
 use crate::stats::Steered;
@@ -158,6 +159,7 @@ where
     };
     let seats: Vec<_> = cores.place(shards).into_iter().zip(&watches).map(seat).collect();
     let mut seats = seats.into_iter();
+    let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
     let common = Common {
         clock: Clock::start(),
         memory: Memory::new(),
@@ -165,6 +167,7 @@ where
         config: builder.config,
         shutdown_deadline: builder.shutdown_deadline,
         steered: start.placed.steered,
+        mailboxes: mailboxes.into(),
     };
     let host = HostDescription {
         number: 0,
@@ -174,7 +177,9 @@ where
         steering: start.steering,
         pcap: builder.pcap,
     };
-    let mut parts = host.take_apart(&common, devices)?.into_iter();
+    let mut parts = host.take_apart(&common, devices)?;
+    parts.iter_mut().zip(inboxes).for_each(|(part, inbox)| part.inbox = Some(inbox));
+    let mut parts = parts.into_iter();
     let (Some(mut first_parts), Some(first_seat)) = (parts.next(), seats.next()) else {
         return Err(RunError::Shards { shards: 0 });
     };
@@ -246,7 +251,7 @@ fn conclude<T, U>(
 fn run_shard<D, F, Fut>(
     common: &Common,
     seat: &Seat,
-    parts: ShardParts<D>,
+    mut parts: ShardParts<D>,
     gateway_host: Option<GatewayHost>,
     phases: &Phases,
     application: F,
@@ -262,6 +267,7 @@ where
     let engine = make_engine(common, seat, &parts)?;
     let neighbor = gateway_host.map(|host| Neighbor::make(common, seat, host)).transpose()?;
     let stack = parts.birth.addresses.first().ok_or(RunError::NoAddress)?.address;
+    let inbox = parts.inbox.take();
     let ended = runtime.block_on(async {
         // The first task of all: what is polled before it cannot be told from it.
         tokio::task::spawn_local(Pulse::new(&seat.watch));
@@ -274,15 +280,19 @@ where
                 if let Some(theirs) = theirs.take() {
                     drive(other, theirs, Wakeup::Partner(Rc::downgrade(&engine)))?;
                 }
-                let net = Net::new(Rc::clone(other), Rc::default(), Steered::default());
+                let net = Net::new(Rc::clone(other), Rc::default(), Steered::default(), Arc::default());
                 let opened = Gateway::open(&net, stack, publish)?;
                 published = opened.published();
                 gateway = Some(opened);
             }
         }
+        let mailboxes = Arc::clone(&common.mailboxes);
+        let net = Net::new(Rc::clone(&engine), published, common.steered.clone(), mailboxes);
+        if let Some(inbox) = inbox {
+            inbox.open(net.clone());
+        }
         phases.arrive(Phase::Started);
         phases.all(Phase::Started).await;
-        let net = Net::new(Rc::clone(&engine), published, common.steered.clone());
         let application = async move { application(net).await };
         let ended = phases.run(Noted::new(&seat.watch, "the application", application)).await;
         let engines: Vec<_> =
