@@ -33,10 +33,44 @@
 //!
 //! # One thread a shard
 //!
-//! The stack and the tasks that use it run on one thread, a shard. Nothing here is `Send`, and nothing is
-//! locked: a socket call is a function call. Tasks are spawned with [`Net::spawn`]. Work that blocks or computes
-//! for long belongs on another thread (`tokio::task::spawn_blocking`), or packets wait for it: a task that holds its
-//! shard for longer than [`Builder::stall_after`] is reported by name, with `tracing` and in [`ShardStats`].
+//! A shard and the tasks that use it run on one thread. Nothing of theirs is `Send`, and nothing is locked: a socket
+//! call is a function call. Tasks are spawned with [`Net::spawn`]. Work that blocks or computes for long belongs on
+//! another thread (`tokio::task::spawn_blocking`), or packets wait for it: a task that holds its shard for longer than
+//! [`Builder::stall_after`] is reported by name, with `tracing` and in [`ShardStats`].
+//!
+//! # Many shards
+//!
+//! With [`Builder::shards`] a stack has several, each on a core of its own, and they share nothing. A packet that arrives
+//! at the wrong one is handed over, once; on a tap with several queues a program in the kernel sees that it is the right
+//! one. [`Builder::run_on_each`] runs the application on every shard, and [`Net::tcp_bind_shared`] gives each its part
+//! of a port's connections; what is bound without that word has all of its port. [`Net::on_shard`] sends work from one to
+//! another.
+//!
+//! # From another thread
+//!
+//! What else a program runs, a server on a multi-threaded runtime for one, reaches the stack through a [`Remote`]. Its
+//! streams and listeners are `Send` and `Sync`: a task of the shard carries the bytes over, and stops where the
+//! other side does. [`Remote::on_shard`] runs any other work where the sockets are.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let threads = tokio::runtime::Runtime::new()?;
+//! sunstar::Builder::new().run(|net| {
+//!     let remote = net.remote();
+//!     let server = threads.spawn(async move {
+//!         let listener = remote.tcp_bind("0.0.0.0:7").await?;
+//!         loop {
+//!             let (stream, _) = listener.accept().await?;
+//!             let (mut reader, mut writer) = stream.into_split();
+//!             tokio::spawn(async move { tokio::io::copy(&mut reader, &mut writer).await });
+//!         }
+//!     });
+//!     async { server.await? }
+//! })?
+//! # }
+//! ```
+//!
+//! Threads started inside [`Builder::run`] inherit its core; start such a runtime before.
 //!
 //! # What `Ok` means
 //!
@@ -57,6 +91,7 @@ mod mailbox;
 pub mod mesh;
 mod net;
 mod quota;
+mod remote;
 mod stall;
 mod stats;
 mod tcp;
@@ -68,6 +103,7 @@ pub use echo::EchoSocket;
 pub use error::RunError;
 pub use mailbox::JobError;
 pub use net::Net;
+pub use remote::{Remote, RemoteListener, RemoteReadHalf, RemoteStream, RemoteWriteHalf};
 pub use stall::Stall;
 pub use stats::{
     DeviceStats, PoolStats, QueueStats, RingStats, ShardStats, ShareStats, Stats, SteeredBy, SteeringStats,

@@ -19,6 +19,7 @@ use crate::builder::Publish;
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
 use crate::mailbox::{JobError, Mailbox, on_shard};
+use crate::remote::Remote;
 use crate::stall::Noted;
 use crate::stats::{ShardStats, Stats, Steered};
 use crate::tcp::{TcpListener, TcpStream};
@@ -252,6 +253,11 @@ impl Net {
         T: Send + 'static,
     {
         on_shard(&self.mailboxes, shard, job).await
+    }
+
+    /// A handle for threads that are no shard, such as those of a multi-threaded runtime.
+    pub fn remote(&self) -> Remote {
+        Remote::new(Arc::clone(&self.mailboxes))
     }
 
     /// The stack's time: what [`EchoReply::at`](crate::EchoReply) is given in.

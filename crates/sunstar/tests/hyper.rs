@@ -1,4 +1,5 @@
-//! HTTP/1.1 with hyper on both ends, whose streams, bodies and services are not `Send`.
+//! HTTP/1.1 with hyper on both ends: with streams, bodies and services that are not `Send`, and on other threads with
+//! such as are.
 
 mod common;
 
@@ -11,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sunstar::Net;
 use sunstar::wire::WireConfig;
+use sunstar::{Net, RemoteListener, TcpStream};
 
 /// Serves HTTP on a port until the listener stops; counts requests.
 async fn serve(net: Net, listener: sunstar::TcpListener, served: Rc<Cell<usize>>) {
@@ -34,6 +35,21 @@ async fn serve(net: Net, listener: sunstar::TcpListener, served: Rc<Cell<usize>>
     }
 }
 
+/// Asks for as many things over one stream; each has to come back.
+async fn ask(net: &Net, stream: TcpStream, requests: usize) {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = net.spawn(connection);
+    for number in 0..requests {
+        let body = Bytes::from(common::pattern(number * 10_000));
+        let request = Request::post("/").header("host", "ten").body(Full::new(body.clone())).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
+    }
+    drop(sender);
+    connection.await.unwrap().unwrap();
+}
+
 #[test]
 fn hyper_serves_and_asks_over_streams_that_are_not_send() {
     const REQUESTS: usize = 50;
@@ -50,20 +66,47 @@ fn hyper_serves_and_asks_over_streams_that_are_not_send() {
         |net, meeting| async move {
             meeting.wait().await;
             let stream = net.tcp_connect((common::A, 80)).await.unwrap();
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-            let connection = net.spawn(connection);
-            for number in 0..REQUESTS {
-                let body = Bytes::from(common::pattern(number * 10_000));
-                let request = Request::post("/").header("host", "ten").body(Full::new(body.clone())).unwrap();
-                let response = sender.send_request(request).await.unwrap();
-                assert_eq!(response.status(), 200);
-                assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
-            }
-            drop(sender);
-            connection.await.unwrap().unwrap();
+            ask(&net, stream, REQUESTS).await;
             meeting.wait().await;
         },
     );
     assert_eq!(served, REQUESTS);
+}
+
+/// Serves HTTP on the threads of a multi-threaded runtime, and wants all of it to be `Send`.
+async fn serve_elsewhere(listener: RemoteListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            Ok::<_, Infallible>(Response::new(Full::new(body)))
+        });
+        tokio::spawn(async move {
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+        });
+    }
+}
+
+#[test]
+fn hyper_serves_on_a_multi_threaded_runtime() {
+    let threads = &common::threads();
+    let ((), server) = common::two_hosts(
+        &WireConfig::default().with_offloads(),
+        |net, meeting| async move {
+            meeting.wait().await;
+            for _ in 0..3 {
+                let stream = net.tcp_connect((common::B, 80)).await.unwrap();
+                ask(&net, stream, 20).await;
+            }
+            meeting.wait().await;
+        },
+        |net, meeting| async move {
+            let listener = net.remote().tcp_bind("0.0.0.0:80").await.unwrap();
+            let server = threads.spawn(serve_elsewhere(listener));
+            meeting.wait().await;
+            meeting.wait().await;
+            server
+        },
+    );
+    let ended = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(server);
+    ended.expect("a server ends with the network");
 }

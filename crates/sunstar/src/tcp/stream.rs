@@ -211,6 +211,16 @@ impl TcpStream {
         self.socket.poll(context, Direction::Read, |shard, key| shard.tcp_recv_fragment(key))
     }
 
+    /// Copies out what is there, up to `limit` bytes, into memory of just that size; none is the end of the stream.
+    pub(crate) async fn recv_bytes(&self, limit: usize) -> io::Result<Bytes> {
+        let receive = |shard: &mut Shard, key| {
+            let mut bytes = Vec::with_capacity(shard.tcp_info(key)?.receive_queue.min(limit));
+            shard.tcp_recv_with(key, limit, |piece| bytes.extend_from_slice(piece))?;
+            Ok(Bytes::from(bytes))
+        };
+        self.socket.wait(Direction::Read, receive).await
+    }
+
     /// Sends all of `bytes` without a copy: the stack keeps them until they are acknowledged. When the future
     /// is dropped early, part of them may have been taken.
     ///
@@ -233,6 +243,11 @@ impl TcpStream {
 
     /// Resets the connection: what was written and not yet acknowledged is lost, and the peer hears of it.
     pub fn abort(self) {
+        self.reset();
+    }
+
+    /// The same for a stream that is still borrowed. Every call on it fails from here on.
+    pub(crate) fn reset(&self) {
         let abort = |shard: &mut Shard, key| {
             shard.tcp_abort(key);
             Ok(())

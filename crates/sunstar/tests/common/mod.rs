@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use sunstar::wire::{self, WireConfig};
 use sunstar::{Builder, Device, Net, RunError};
+use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
 
 /// A test that takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -86,4 +88,23 @@ pub fn pattern(len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// Threads that are no shard: two, with a runtime that moves tasks between them.
+pub struct Threads(Runtime);
+
+/// Starts them.
+pub fn threads() -> Threads {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    Threads(runtime.worker_threads(2).enable_all().build().expect("threads start"))
+}
+
+impl Threads {
+    /// Runs a task on them, that must not hang.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.0.spawn(async move { tokio::time::timeout(PATIENCE, task).await.expect("the test hangs") })
+    }
 }
