@@ -205,7 +205,7 @@ impl ShardStats {
             device: DeviceStats::of(shard, engine.device()),
             stalls,
             last_stall,
-            queue: QueueStats::of(shard.id(), &engine.device().queue),
+            queue: QueueStats::of(shard.id(), &engine.device()),
             rings: RingStats { waiting, deepest },
             table: shard.steering().table().entries().iter().map(|shard| shard.0).collect(),
             heat: shard.heat().to_vec(),
@@ -214,8 +214,19 @@ impl ShardStats {
 }
 
 impl QueueStats {
-    fn of(shard: ShardId, queue: &Queue) -> Self {
-        match queue {
+    fn of(shard: ShardId, device: &DeviceState) -> Self {
+        match &device.queue {
+            // A queue that nobody shares is not counted twice.
+            Queue::Own(shares) if shares.len() == 1 => {
+                let (frames, bytes) = (device.counters.sent, device.counters.sent_bytes);
+                let share = |share: &ShareCounters| ShareStats {
+                    shard: shard.0,
+                    weight: share.weight,
+                    frames,
+                    bytes,
+                };
+                Self { owner: shard.0, shares: shares.iter().map(share).collect() }
+            }
             Queue::None => Self { owner: shard.0, shares: Vec::new() },
             Queue::Of(owner) => Self { owner: owner.0, shares: Vec::new() },
             Queue::Own(shares) => {

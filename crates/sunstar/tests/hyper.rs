@@ -89,7 +89,7 @@ async fn serve_elsewhere(listener: RemoteListener) {
 #[test]
 fn hyper_serves_on_a_multi_threaded_runtime() {
     let threads = &common::threads();
-    let ((), server) = common::two_hosts(
+    let ((), (server,)) = common::two_hosts(
         &WireConfig::default().with_offloads(),
         |net, meeting| async move {
             meeting.wait().await;
@@ -104,7 +104,7 @@ fn hyper_serves_on_a_multi_threaded_runtime() {
             let server = threads.spawn(serve_elsewhere(listener));
             meeting.wait().await;
             meeting.wait().await;
-            server
+            (server,)
         },
     );
     let ended = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(server);

@@ -3,6 +3,7 @@
 
 mod bulk;
 mod mutation;
+mod shards;
 mod speed;
 
 use std::process::ExitCode;
@@ -25,6 +26,10 @@ const PARTS: &[Part] = &[
     Part { name: "ping, curl and wrk, and what tshark thinks of it", run: bulk::ping_curl_and_wrk },
     Part { name: "a gibibyte each way, and what tshark thinks of it", run: bulk::a_gibibyte_each_way },
     Part { name: "a million mutated frames", run: mutation::a_million_mutated_frames },
+    Part { name: "two shards, steered by the kernel's program", run: shards::two_shards_by_the_program },
+    Part { name: "two shards, steered by software", run: shards::two_shards_by_software },
+    Part { name: "four shards on one queue", run: shards::four_shards_on_one_queue },
+    Part { name: "four shards on two queues", run: shards::four_shards_on_two_queues },
     Part { name: "speed beside the kernel", run: speed::beside_the_kernel },
 ];
 

@@ -9,6 +9,7 @@ mod http;
 mod load;
 mod namespace;
 mod ping;
+mod shards;
 mod stage;
 mod wire;
 
@@ -16,6 +17,7 @@ pub(crate) use capture::inspect;
 pub(crate) use http::{Curl, download_in_parallel, random_file, sha256, shards_total, url};
 pub(crate) use load::{Wrk, wrk};
 pub(crate) use namespace::Namespace;
+pub(crate) use shards::{by_software, by_the_program, through_proxies};
 pub(crate) use stage::{KERNEL, SERVER, Stage, TAP, TapServer};
 pub(crate) use wire::transfer;
 
@@ -55,6 +57,10 @@ const CASES: &[Case] = cases![
     wire::chargen_and_discard_move_bytes,
     load::wrk_keeps_connections_alive_without_an_error,
     load::wrk_opens_a_connection_a_request_without_an_error,
+    shards::two_shards_are_steered_to_by_the_kernel_and_forward_nothing,
+    shards::two_shards_without_the_program_forward_and_answer_every_request,
+    shards::four_shards_serve_through_one_queue,
+    shards::four_shards_serve_through_two_queues,
     capture::tshark_finds_nothing_wrong_in_the_server_s_own_capture,
     embedded::an_unprivileged_user_serves_on_the_machine_s_loopback,
     embedded::a_tap_without_permission_is_refused_with_advice,

@@ -147,17 +147,21 @@ impl ProxyQueue {
         }
     }
 
-    /// A frame whose pool has no loan left goes as a copy.
+    /// Hands a frame to the owner; one whose pool has no loan left goes as a copy, which needs none.
     fn hand_over(&mut self, packet: Packet, pool: &Pool) {
-        let lent = packet.lend(pool).or_else(|packet| {
-            let mut copy = Packet::new(Bytes::from(packet.to_vec()));
-            copy.notes = packet.notes;
-            copy.lend(pool)
-        });
-        match lent.map(|loan| self.frames.push(loan)) {
-            Ok(Ok(())) => self.outstanding += 1,
-            // There is a place for each credit, and a copy needs no loan.
-            _ => self.counters.refused += 1,
+        let loan = match packet.lend(pool) {
+            Ok(loan) => Some(loan),
+            Err(packet) => {
+                let mut copy = Packet::new(Bytes::from(packet.to_vec()));
+                copy.notes = packet.notes;
+                copy.lend(pool).ok()
+            }
+        };
+        // There is a place in the ring for each credit.
+        if loan.is_some_and(|loan| self.frames.push(loan).is_ok()) {
+            self.outstanding += 1;
+        } else {
+            self.counters.refused += 1;
         }
     }
 }
