@@ -167,3 +167,47 @@ fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on(
         assert!(device.failure.as_ref().is_some_and(|failure| failure.contains("tap")), "{device:?}");
     });
 }
+
+#[test]
+fn a_carrier_that_goes_and_returns_costs_no_connection_not_even_of_a_shard_without_a_queue() {
+    in_namespace(
+        "a_carrier_that_goes_and_returns_costs_no_connection_not_even_of_a_shard_without_a_queue",
+        || {
+            let over = tokio::sync::Barrier::new(2);
+            let over = &over;
+            let builder = on_tap().shards(2).queues(1).shutdown_deadline(Duration::from_secs(1));
+            let received = builder.run_on_each(|net| async move {
+                let mut received = Vec::new();
+                if net.shard() == 1 {
+                    let served = serve_through_an_outage(&net);
+                    let served = tokio::time::timeout(Duration::from_secs(50), served).await;
+                    received = served.expect("the connection goes on");
+                }
+                over.wait().await;
+                received
+            });
+            assert_eq!(received.unwrap()[1], pattern(256 << 10));
+        },
+    );
+}
+
+/// Sends while there is no carrier, and has the machine receive once there is one again: what it received.
+async fn serve_through_an_outage(net: &Net) -> Vec<u8> {
+    let listener = net.tcp_bind("0.0.0.0:7").await.unwrap();
+    let client = tokio::task::spawn_local(machine(|| {
+        let mut stream = MachineStream::connect("10.9.0.2:7").unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        bytes
+    }));
+    let (mut stream, _) = listener.accept().await.unwrap();
+    for (part, up) in pattern(256 << 10).chunks(64 << 10).zip([false, true, false, true]) {
+        ip(if up { "link set sun0 up" } else { "link set sun0 down" });
+        stream.write_all(part).await.unwrap();
+        while net.shard_stats().unwrap().device.up != up {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    stream.shutdown().await.unwrap();
+    client.await.unwrap()
+}
