@@ -238,6 +238,8 @@ impl Shard {
     /// Shows a frame to every shard that has somebody to receive it, from the one buffer it arrived in.
     fn steer_to_group(&mut self, interface: InterfaceId, key: &FlowKey, frame: Packet, mesh: &mut impl Mesh) {
         let (siblings, here) = self.core.receivers_of(key);
+        // Where nobody receives it, it is counted as any other.
+        let here = here || siblings.is_empty();
         for sibling in siblings {
             // A frame that arrived is this shard's own, and can be shared.
             let Some(copy) = frame.share() else { continue };

@@ -173,7 +173,10 @@ impl Neighbors {
             self.ask(neighbor, to);
             self.start_timer(key, context.now + context.config.retry, context.timers);
         } else {
+            // The owner always answers, unless it has had to forget what it was asked.
             context.siblings.want_neighbor(owner, neighbor);
+            let patience = context.config.retry * (u32::from(context.config.attempts) + 1);
+            self.start_timer(key, context.now + patience, context.timers);
         }
     }
 
@@ -214,8 +217,10 @@ impl Neighbors {
                 VecDeque::new()
             }
             State::Incomplete { .. } | State::Probing { .. } => {
-                context.counters.control.neighbors_failed += 1;
-                context.siblings.spread_neighbor(entry.neighbor);
+                if entry.owner == context.siblings.me() {
+                    context.counters.control.neighbors_failed += 1;
+                    context.siblings.spread_neighbor(entry.neighbor);
+                }
                 self.give_up(key, context)
             }
             State::Failed => {
