@@ -53,20 +53,22 @@
 //! other side does. [`Remote::on_shard`] runs any other work where the sockets are.
 //!
 //! ```no_run
+//! async fn serve(remote: sunstar::Remote) -> std::io::Result<()> {
+//!     let listener = remote.tcp_bind("0.0.0.0:7").await?;
+//!     loop {
+//!         let (stream, _) = listener.accept().await?;
+//!         let (mut reader, mut writer) = stream.into_split();
+//!         tokio::spawn(async move { tokio::io::copy(&mut reader, &mut writer).await });
+//!     }
+//! }
+//!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let threads = tokio::runtime::Runtime::new()?;
 //! sunstar::Builder::new().run(|net| {
-//!     let remote = net.remote();
-//!     let server = threads.spawn(async move {
-//!         let listener = remote.tcp_bind("0.0.0.0:7").await?;
-//!         loop {
-//!             let (stream, _) = listener.accept().await?;
-//!             let (mut reader, mut writer) = stream.into_split();
-//!             tokio::spawn(async move { tokio::io::copy(&mut reader, &mut writer).await });
-//!         }
-//!     });
-//!     async { server.await? }
-//! })?
+//!     let server = threads.spawn(serve(net.remote()));
+//!     async { server.await }
+//! })???;
+//! # Ok(())
 //! # }
 //! ```
 //!
