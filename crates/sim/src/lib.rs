@@ -25,6 +25,7 @@
 //! every buffer has to be home.
 
 mod check;
+mod cluster;
 pub mod craft;
 pub mod decode;
 mod host;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use sunstar_stack::random::Random;
 
+pub use cluster::{Cluster, ClusterBuilder, Heard as HeardFromCluster, Nic};
 pub use host::{Host, HostConfig};
 pub use link::{Impairments, LinkCounters};
 pub use pair::{Pair, PairBuilder};

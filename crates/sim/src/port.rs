@@ -79,7 +79,12 @@ impl Port {
 
     /// Whether the transmit ring takes another frame.
     pub(crate) fn has_room(&self) -> bool {
-        let waiting = self.transmitting.iter().filter(|(leaves, _)| *leaves > self.now).count();
+        self.has_room_at(self.now)
+    }
+
+    /// Whether it will at that time.
+    pub(crate) fn has_room_at(&self, now: Instant) -> bool {
+        let waiting = self.transmitting.iter().filter(|(leaves, _)| *leaves > now).count();
         self.up && !self.stalled && waiting < self.ring
     }
 

@@ -21,9 +21,9 @@ pub struct Control(pub(crate) Message);
 /// What a control message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// The sender has begun anew, for the so-and-so-manieth time: all that was told to it, or by it, is to be told
-    /// again.
-    Reborn(u32),
+    /// Which incarnation of its shard the sender is. If it is not the one that is known, it has begun anew: all that was
+    /// told to it, or by it, is to be told again.
+    Incarnation(u32),
     /// To a neighbour's owner: the sender wants to send to it.
     NeighborWanted(Neighbor),
     /// To a neighbour's owner: it has asked for us, from this station.

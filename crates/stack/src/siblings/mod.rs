@@ -37,7 +37,8 @@ const HEAR_BUDGET: usize = 256;
 /// What a sibling has not been told.
 #[derive(Debug, Default)]
 struct Outbox {
-    reborn: bool,
+    /// Which incarnation this shard is.
+    incarnation_unsaid: bool,
     wanted: BTreeSet<Neighbor>,
     heard: BTreeMap<Neighbor, MacAddress>,
     neighbors: BTreeSet<Neighbor>,
@@ -50,7 +51,7 @@ struct Outbox {
     ports_told_said: bool,
     /// The table's version to be confirmed (to the registrar).
     ports_known: Option<u64>,
-    /// The incarnation of the sibling.
+    /// The incarnation of the sibling, as far as is known.
     incarnation: u32,
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct Siblings {
 impl Siblings {
     pub(crate) fn new(me: ShardId, shards: u16, incarnation: u32) -> Self {
         let reborn = incarnation > 0;
-        let outbox = |_| Outbox { reborn, ports_told_said: true, ..Outbox::default() };
+        let outbox = |_| Outbox { incarnation_unsaid: reborn, ports_told_said: true, ..Outbox::default() };
         Self {
             me,
             incarnation,
@@ -277,7 +278,7 @@ impl Core {
 
     fn hear(&mut self, from: ShardId, message: Message) {
         match message {
-            Message::Reborn(incarnation) => self.on_reborn(from, incarnation),
+            Message::Incarnation(incarnation) => self.on_incarnation(from, incarnation),
             Message::NeighborWanted(neighbor) => self.on_neighbor_wanted(from, neighbor),
             Message::NeighborHeard(neighbor, mac) => self.on_neighbor_heard(neighbor, mac),
             Message::NeighborIs(neighbor, binding) => self.on_neighbor_told(neighbor, binding),
@@ -305,8 +306,13 @@ impl Core {
         }
     }
 
-    /// A sibling has begun anew. What it had is gone; what it has to know is told again.
-    fn on_reborn(&mut self, sibling: ShardId, incarnation: u32) {
+    /// A sibling says which incarnation it is. If it has begun anew, what it had is gone, and what it has to know is
+    /// told again; first of all which incarnation this shard is, which a fresh one cannot know.
+    fn on_incarnation(&mut self, sibling: ShardId, incarnation: u32) {
+        let known = self.siblings.outboxes.get(usize::from(sibling.0)).map(|outbox| outbox.incarnation);
+        if known == Some(incarnation) {
+            return;
+        }
         self.steering.owners_mut().forget_shard(sibling);
         if let Some(registrar) = &mut self.siblings.registrar {
             registrar.on_reborn(self.steering.owners_mut(), sibling);
@@ -317,8 +323,9 @@ impl Core {
             (self.neighbors.owned_by(me).collect(), self.neighbors.unsettled_of(sibling).collect());
         let claims: Vec<_> = self.siblings.claims.ports().collect();
         let groups: Vec<_> = self.siblings.groups.own().collect();
+        let incarnation_unsaid = self.siblings.incarnation > 0;
         let Some(outbox) = self.siblings.outbox(sibling) else { return };
-        *outbox = Outbox { incarnation, reborn: outbox.reborn, ..Outbox::default() };
+        *outbox = Outbox { incarnation, incarnation_unsaid, ..Outbox::default() };
         outbox.neighbors.extend(own);
         outbox.wanted.extend(asked);
         outbox.groups.extend(groups);
@@ -351,9 +358,9 @@ impl Core {
     fn tell_one(&self, outbox: &mut Outbox, say: &mut impl FnMut(Message) -> bool) -> Option<()> {
         let Siblings { incarnation, claims, registrar, groups, .. } = &self.siblings;
         // First of all: everything behind it is of the new incarnation.
-        if outbox.reborn {
-            say(Message::Reborn(*incarnation)).then_some(())?;
-            outbox.reborn = false;
+        if outbox.incarnation_unsaid {
+            say(Message::Incarnation(*incarnation)).then_some(())?;
+            outbox.incarnation_unsaid = false;
         }
         while let Some(neighbor) = outbox.neighbors.first().copied() {
             if let Some(binding) = self.neighbors.binding(neighbor, self.now) {

@@ -223,16 +223,22 @@ impl Udp {
             && let Some(members) = self.groups.get(&to)
         {
             received.payload = input.into_payload(UdpHeader::LEN);
-            for key in members {
-                let Some(copy) = received.share(&core.pool) else {
-                    core.counters.drops.no_buffer += 1;
-                    continue;
-                };
-                // A connected socket receives from its peer alone, in a group too.
-                let member = self.sockets.get_mut(*key);
-                if let Some(socket) = member.filter(|it| it.remote.is_none_or(|remote| remote == from)) {
-                    socket.deliver(core, *key, copy);
+            // A connected socket receives from its peer alone, in a group too.
+            let listens = |key: &&UdpKey| {
+                let socket = self.sockets.get(**key);
+                socket.is_some_and(|it| it.remote.is_none_or(|remote| remote == from))
+            };
+            let members: Vec<_> = members.iter().filter(listens).copied().collect();
+            let Some((last, others)) = members.split_last() else { return Ok(()) };
+            for key in others {
+                match (received.share(&core.pool), self.sockets.get_mut(*key)) {
+                    (Some(copy), Some(socket)) => socket.deliver(core, *key, copy),
+                    _ => core.counters.drops.no_buffer += 1,
                 }
+            }
+            // The last one has the datagram itself: what a sibling lent is not copied for a single member.
+            if let Some(socket) = self.sockets.get_mut(*last) {
+                socket.deliver(core, *last, received);
             }
             return Ok(());
         }

@@ -121,6 +121,11 @@ impl MeshEnd {
         self.taken
     }
 
+    /// Whether something waits in a ring to this shard.
+    pub fn has_something(&self) -> bool {
+        self.links.iter().flatten().any(Link::has_something)
+    }
+
     fn is_alone(&self) -> bool {
         self.links.len() < 2
     }
@@ -132,7 +137,7 @@ impl MeshEnd {
             return false;
         }
         self.alarm.ask(if wants_room { Alarm::FRAMES | Alarm::ROOM } else { Alarm::FRAMES });
-        let found = self.links.iter().flatten().any(Link::has_something);
+        let found = self.has_something();
         if found {
             self.alarm.withdraw();
         }

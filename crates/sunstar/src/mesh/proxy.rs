@@ -133,6 +133,11 @@ impl ProxyQueue {
         self.owner
     }
 
+    /// Whether credits have come back that the shard does not know of.
+    pub fn has_credits(&self) -> bool {
+        !self.credits.is_empty()
+    }
+
     /// Frames in the owner's hands.
     pub fn outstanding(&self) -> usize {
         self.outstanding
@@ -237,6 +242,16 @@ impl<D: QueuePair> SharedQueue<D> {
         let deficits = vec![0; shares.len()];
         let lanes = lanes.into_iter().map(Lane::new).collect();
         Self { device, state, sources: Sources { lanes, shares, deficits, current: 0 }, was_full: false }
+    }
+
+    /// The device itself.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// The device itself, for whoever has more to do with it than to move frames.
+    pub fn device_mut(&mut self) -> &mut D {
+        &mut self.device
     }
 
     /// Who has sent how much.

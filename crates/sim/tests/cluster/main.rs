@@ -1,0 +1,9 @@
+//! Many shards in virtual time: what is whose, what all know, and what a shard in trouble costs the others.
+
+mod flood;
+mod forwarding;
+mod groups;
+mod neighbors;
+mod ports;
+mod proxies;
+mod rebirth;
