@@ -78,3 +78,85 @@ fn a_reader_that_arms_again_with_its_old_request_standing_misses_nothing() {
         assert!(!missed, "the reader sleeps although a frame is there");
     });
 }
+
+/// What two threads share that each sleep for what the other does: frames one way, credits for them the other.
+struct Proxy {
+    frames: AtomicU32,
+    credits: AtomicU32,
+    owner: (Doorbell, AtomicBool),
+    proxy: (Doorbell, AtomicBool),
+}
+
+/// Publishes into `what`, and rings a bell for it.
+fn publish(what: &AtomicU32, value: u32, bell: &(Doorbell, AtomicBool), asked: u8) {
+    what.store(value, Release);
+    if bell.0.ring(asked) {
+        bell.1.swap(true, AcqRel);
+    }
+}
+
+/// Asks a bell, and looks once more; true when there is something.
+fn arm(what: &AtomicU32, seen: u32, bell: &(Doorbell, AtomicBool), asked: u8) -> bool {
+    bell.1.swap(false, AcqRel);
+    bell.0.ask(asked);
+    let found = what.load(Acquire) != seen;
+    if found {
+        bell.0.withdraw();
+    }
+    found
+}
+
+#[test]
+fn the_owner_of_a_queue_and_a_proxy_never_both_sleep_with_something_to_do() {
+    loom::model(|| {
+        let shared = Arc::new(Proxy {
+            frames: AtomicU32::new(0),
+            credits: AtomicU32::new(0),
+            owner: (Doorbell::new(), AtomicBool::new(false)),
+            proxy: (Doorbell::new(), AtomicBool::new(false)),
+        });
+        let proxy = loom::thread::spawn({
+            let shared = shared.clone();
+            move || {
+                // A frame goes, and with it the last credit; then it sleeps until there is one again.
+                publish(&shared.frames, 1, &shared.owner, FRAMES);
+                arm(&shared.credits, 0, &shared.proxy, FRAMES | ROOM)
+            }
+        });
+        let mut owner_found = shared.frames.load(Acquire) == 1;
+        if !owner_found {
+            owner_found = arm(&shared.frames, 0, &shared.owner, FRAMES);
+        }
+        if owner_found {
+            publish(&shared.credits, 1, &shared.proxy, ROOM);
+        }
+        let proxy_found = proxy.join().unwrap();
+        if owner_found {
+            assert!(proxy_found || shared.proxy.1.load(Acquire), "the proxy sleeps although it has a credit");
+        } else {
+            assert!(shared.owner.1.load(Acquire), "the owner sleeps although a frame is there");
+        }
+    });
+}
+
+#[test]
+fn of_two_siblings_that_ring_at_once_neither_is_missed() {
+    loom::model(|| {
+        let shared = Arc::new((Doorbell::new(), AtomicBool::new(false)));
+        let rings = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let siblings: Vec<_> = [FRAMES, ROOM]
+            .into_iter()
+            .enumerate()
+            .map(|(ring, what)| {
+                let (shared, rings) = (shared.clone(), rings.clone());
+                loom::thread::spawn(move || publish(&rings[ring], 1, &shared, what))
+            })
+            .collect();
+        shared.1.swap(false, AcqRel);
+        shared.0.ask(FRAMES | ROOM);
+        let found = rings.iter().any(|ring| ring.load(Acquire) != 0);
+        siblings.into_iter().for_each(|sibling| sibling.join().unwrap());
+        // Once woken, by whichever, it looks into every ring.
+        assert!(found || shared.1.load(Acquire), "it sleeps although both have rung");
+    });
+}

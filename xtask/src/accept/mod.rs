@@ -30,6 +30,7 @@ const PARTS: &[Part] = &[
     Part { name: "two shards, steered by software", run: shards::two_shards_by_software },
     Part { name: "four shards on one queue", run: shards::four_shards_on_one_queue },
     Part { name: "four shards on two queues", run: shards::four_shards_on_two_queues },
+    Part { name: "ten million messages between shards", run: shards::ten_million_messages },
     Part { name: "speed beside the kernel", run: speed::beside_the_kernel },
 ];
 

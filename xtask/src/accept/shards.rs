@@ -2,6 +2,10 @@
 
 use crate::failure::Failure;
 use crate::interop::{Stage, by_software, by_the_program, through_proxies};
+use crate::workspace::{cargo, run_to_success};
+
+/// How many packets and control messages cross the mesh, on real threads that fall asleep at random.
+const MESSAGES: (&str, &str) = ("SUNSTAR_MESH_MESSAGES", "10000000");
 
 /// How long each load lasts, in seconds.
 const SECONDS: u64 = 10;
@@ -20,4 +24,9 @@ pub(super) fn four_shards_on_one_queue(stage: &Stage) -> Result<(), Failure> {
 
 pub(super) fn four_shards_on_two_queues(stage: &Stage) -> Result<(), Failure> {
     through_proxies(stage, "2", SECONDS)
+}
+
+pub(super) fn ten_million_messages(_stage: &Stage) -> Result<(), Failure> {
+    let mut test = cargo("test --package sunstar --release --test mesh -- --nocapture");
+    run_to_success(test.env(MESSAGES.0, MESSAGES.1))
 }
