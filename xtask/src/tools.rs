@@ -77,12 +77,13 @@ const TSHARK: Tool = Tool::debian("tshark", "tshark");
 const CAPINFOS: Tool = Tool::debian("capinfos", "wireshark-common");
 const ETHTOOL: Tool = Tool::debian("ethtool", "ethtool");
 const SETPRIV: Tool = Tool::debian("setpriv", "util-linux");
+const CHROMIUM: Tool = Tool::debian("chromium", "chromium");
 const TASKSET: Tool = Tool::debian("taskset", "util-linux");
 const SS: Tool = Tool::debian("ss", "iproute2");
 const NGINX: Tool = Tool::debian("nginx", "nginx-light");
 
 /// What the interop cases call.
-pub(crate) const INTEROP: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, SETPRIV];
+pub(crate) const INTEROP: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, SETPRIV, CHROMIUM];
 
 /// What the acceptance calls besides.
 pub(crate) const ACCEPTANCE: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, TASKSET, SS, NGINX];

@@ -3,6 +3,7 @@
 //! Each case is one function with a sentence for a name. It makes the network namespaces it needs, and
 //! what it made is gone when it returns, panics, or is interrupted.
 
+mod browser;
 mod capture;
 mod embedded;
 mod http;
@@ -57,6 +58,7 @@ const CASES: &[Case] = cases![
     wire::chargen_and_discard_move_bytes,
     load::wrk_keeps_connections_alive_without_an_error,
     load::wrk_opens_a_connection_a_request_without_an_error,
+    browser::a_browser_shows_every_shard_and_the_steering_picture,
     shards::two_shards_are_steered_to_by_the_kernel_and_forward_nothing,
     shards::two_shards_without_the_program_forward_and_answer_every_request,
     shards::four_shards_serve_through_one_queue,

@@ -9,12 +9,12 @@ fn the_others_go_on_the_broken_ones_connections_are_reset_and_the_fresh_one_serv
         let mut cluster = Cluster::builder(4).nic(Nic::Random).seed(broken as u64).build();
         let listeners: Vec<_> = (0..4).map(|shard| cluster.listen(shard, 80 + shard as u16, false)).collect();
         let mut streams = Vec::new();
-        for shard in 0..4 {
+        for (shard, listener) in listeners.into_iter().enumerate() {
             let to = cluster.at(80 + shard as u16);
             let client = cluster.peer.connect(to);
             let mut server = None;
             let accepted = |it: &mut Cluster| {
-                server = it.accept(shard, listeners[shard]);
+                server = it.accept(shard, listener);
                 server.is_some()
             };
             assert!(cluster.drive_until(accepted, secs(5)));
