@@ -65,6 +65,7 @@ impl Icmp {
             replies: VecDeque::new(),
             ready: Ready::NONE,
         });
+        self.by_identifier.insert(identifier, key);
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), identifier);
         // An identifier that is free here is claimed by no sibling: each has its own to choose from.
         core.claim((PortSpace::Icmp, identifier), false, SocketHandle::Echo(key), nowhere).ok().map(|()| key)
@@ -74,14 +75,18 @@ impl Icmp {
         (0..=u16::MAX).find_map(|_| {
             self.next_identifier = self.next_identifier.wrapping_add(1);
             let identifier = self.next_identifier;
-            let is_taken = self.sockets.values().any(|socket| socket.identifier == identifier);
-            (core.may_choose((PortSpace::Icmp, identifier)) && !is_taken).then_some(identifier)
+            let is_free = !self.by_identifier.contains_key(&identifier);
+            (is_free && core.may_choose((PortSpace::Icmp, identifier))).then_some(identifier)
         })
     }
 
     pub(crate) fn close(&mut self, core: &mut Core, key: EchoKey) {
         core.starved.remove(&SocketHandle::Echo(key));
         if let Some(socket) = self.sockets.remove(key) {
+            self.by_identifier.remove(&socket.identifier);
+            if !socket.requests.is_empty() {
+                self.asking.iter_mut().for_each(|asking| asking.retain(|asker| *asker != key));
+            }
             core.release_port((PortSpace::Icmp, socket.identifier));
         }
     }
@@ -109,6 +114,7 @@ impl Icmp {
             return Err(SocketError::WouldBlock);
         };
         socket.requests.push_back(Request { destination, sequence, ttl, payload });
+        self.asking[usize::from(path.interface.0)].push_back(key);
         core.want.set(path.interface, Provider::Icmp);
         Ok(())
     }
@@ -119,9 +125,8 @@ impl Icmp {
     }
 
     pub(super) fn echo_reply(&mut self, core: &mut Core, identifier: u16, sequence: u16, input: IpInput) {
-        // One socket an identifier: they are handed out in turn, and there are few.
-        let found = self.sockets.iter_mut().find(|(_, socket)| socket.identifier == identifier);
-        let Some((key, socket)) = found else {
+        let key = self.by_identifier.get(&identifier).copied();
+        let Some((key, socket)) = key.and_then(|key| Some((key, self.sockets.get_mut(key)?))) else {
             core.counters.drops.icmp_ignored += 1;
             return;
         };
@@ -136,36 +141,39 @@ impl Icmp {
     }
 
     pub(super) fn next_echo(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
-        for (key, socket) in &mut self.sockets {
-            while let Some(request) = socket.requests.front() {
-                let path = core.path(request.destination, None);
-                if path.is_some_and(|path| path.interface != interface) {
-                    break;
-                }
-                let request = socket.requests.pop_front()?;
-                core.ready.set(&mut socket.ready, Ready::WRITABLE, SocketHandle::Echo(key));
-                let Some(path) = path else {
-                    core.counters.drops.no_route += 1;
-                    continue;
-                };
-                let message =
-                    Icmpv4Message::EchoRequest { identifier: socket.identifier, sequence: request.sequence };
-                let Some(packet) = build(core, &message, request.payload) else {
-                    core.counters.drops.no_buffer += 1;
-                    continue;
-                };
-                let output = IpOutput {
-                    path,
-                    destination: request.destination,
-                    protocol: Protocol::ICMP,
-                    ttl: request.ttl,
-                    ecn: Ecn::NotEct,
-                    checksum_offset: Icmpv4Message::CHECKSUM_OFFSET,
-                    pseudo_header: false,
-                };
-                if let Some(addressed) = core.ip_send(&output, packet) {
-                    return Some(addressed);
-                }
+        while let Some(key) = self.asking[usize::from(interface.0)].pop_front() {
+            let Some(socket) = self.sockets.get_mut(key) else { continue };
+            let Some(request) = socket.requests.pop_front() else { continue };
+            let path = core.path(request.destination, None);
+            if let Some(path) = path.filter(|path| path.interface != interface) {
+                // It asked before another request of its socket that goes by here, or the routes have changed.
+                socket.requests.push_back(request);
+                self.asking[usize::from(path.interface.0)].push_back(key);
+                core.want.set(path.interface, Provider::Icmp);
+                continue;
+            }
+            core.ready.set(&mut socket.ready, Ready::WRITABLE, SocketHandle::Echo(key));
+            let Some(path) = path else {
+                core.counters.drops.no_route += 1;
+                continue;
+            };
+            let message =
+                Icmpv4Message::EchoRequest { identifier: socket.identifier, sequence: request.sequence };
+            let Some(packet) = build(core, &message, request.payload) else {
+                core.counters.drops.no_buffer += 1;
+                continue;
+            };
+            let output = IpOutput {
+                path,
+                destination: request.destination,
+                protocol: Protocol::ICMP,
+                ttl: request.ttl,
+                ecn: Ecn::NotEct,
+                checksum_offset: Icmpv4Message::CHECKSUM_OFFSET,
+                pseudo_header: false,
+            };
+            if let Some(addressed) = core.ip_send(&output, packet) {
+                return Some(addressed);
             }
         }
         None

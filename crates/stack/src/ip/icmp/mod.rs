@@ -3,7 +3,7 @@
 mod echo;
 mod limit;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use slotmap::SlotMap;
 use sunstar_packet::{HEADROOM, Packet, SizeClass};
@@ -59,7 +59,11 @@ pub(crate) struct Icmp {
     replies: [VecDeque<Reply>; InterfaceId::COUNT],
     limit: RateLimit,
     pub(crate) sockets: SlotMap<EchoKey, EchoSocket>,
-    pub(crate) next_identifier: u16,
+    /// Which socket has an identifier; its own to choose, so in order it need not be keyed.
+    by_identifier: BTreeMap<u16, EchoKey>,
+    /// Sockets with requests, once a request, by the interface it goes out by.
+    asking: [VecDeque<EchoKey>; InterfaceId::COUNT],
+    next_identifier: u16,
 }
 
 impl Icmp {
@@ -68,6 +72,8 @@ impl Icmp {
             replies: Default::default(),
             limit: RateLimit::default(),
             sockets: SlotMap::with_key(),
+            by_identifier: BTreeMap::new(),
+            asking: Default::default(),
             next_identifier: random.next_u32() as u16,
         }
     }
