@@ -59,8 +59,7 @@ async fn keep(stream: &TcpStream, to_remote: &PipeWriter, mut wishes: watch::Rec
         // A connection that is over has no segments to hurry.
         let _ = stream.set_nodelay(nodelay);
     }
-    let unread = to_remote.was_left_unread() || stream.info().is_ok_and(|info| info.receive_queue > 0);
-    if unread {
+    if to_remote.was_left_unread() {
         // RFC 9293 section 3.6.1, as for a stream dropped on the shard.
         stream.reset();
     } else {
