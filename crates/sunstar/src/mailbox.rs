@@ -112,9 +112,7 @@ impl Mailbox {
     {
         let (answer, mut answered) = oneshot::channel();
         let start: Job = Box::new(move |net| {
-            if !answer.is_closed() {
-                net.spawn(work(net.clone(), job, answer));
-            }
+            net.spawn(work(net.clone(), job, answer));
         });
         self.jobs.send(start).await.map_err(|_| JobError::ShardGone)?;
         tokio::select! {
@@ -137,6 +135,7 @@ where
     let mut task = net.spawn(async move { job(network).await });
     let result = tokio::select! {
         biased;
+        // Looked at first: a job given up before this never runs at all.
         () = answer.closed() => return task.abort(),
         result = &mut task => result.map_err(JobError::from),
     };

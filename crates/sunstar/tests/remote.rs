@@ -453,62 +453,21 @@ fn a_listener_that_is_closed_resets_who_was_not_accepted_and_lets_its_port_go() 
 }
 
 #[test]
-fn without_delay_the_second_small_write_does_not_wait_for_the_first_to_be_acknowledged() {
-    fn slow_to_acknowledge(host: Builder) -> Builder {
-        let half_a_minute = serde_json::json!({ "secs": 30, "nanos": 0 });
-        let tcp = serde_json::json!({
-            "delayed_ack": "always", "ack_delay": half_a_minute, "min_rto": half_a_minute, "sack": false,
-        });
-        let tcp = serde_json::from_value(tcp).unwrap();
-        host.config(ShardConfig { tcp, ..ShardConfig::default() })
-    }
-    let threads = &threads();
-    two_hosts_that(
-        slow_to_acknowledge,
-        &WireConfig::default(),
-        |net, meeting| async move {
-            let listener = net.tcp_bind("0.0.0.0:9").await.unwrap();
-            meeting.wait().await;
-            let (mut stream, _) = listener.accept().await.unwrap();
-            stream.read_exact(&mut [0; 3]).await.unwrap();
-            meeting.wait().await;
-            let mut buffer = [0; 3];
-            let second = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut buffer));
-            second.await.expect("nothing holds it back").unwrap();
-            meeting.wait().await;
-        },
-        |net, meeting| async move {
-            meeting.wait().await;
-            let stream = net.remote().tcp_connect((common::A, 9)).await.unwrap();
-            assert!(!stream.nodelay().unwrap());
-            let program = threads.spawn(async move {
-                let mut stream = stream;
-                stream.set_nodelay(true).unwrap();
-                assert!(stream.nodelay().unwrap());
-                stream.write_all(b"one").await.unwrap();
-                meeting.wait().await;
-                stream.write_all(b"two").await.unwrap();
-                meeting.wait().await;
-            });
-            program.await.unwrap();
-        },
-    );
-}
-
-#[test]
 fn the_end_of_the_network_waits_for_no_stream_on_another_thread_and_none_holds_its_buffers() {
     let threads = &threads();
     let started = Instant::now();
-    let (client, accepting) = alone(|net| async move {
+    let (client, waiting, accepting) = alone(|net| async move {
         let (client, mut server) = pair(&net, threads).await;
+        let (mut idle, quiet) = pair(&net, threads).await;
+        let waiting = threads.spawn(async move { idle.read(&mut [0; 1]).await });
         server.write_all(&pattern(600_000)).await.unwrap();
         net.spawn(async move {
-            let _server = server;
+            let _ends = (server, quiet);
             std::future::pending::<()>().await;
         });
         let listener = net.remote().tcp_bind("127.0.0.1:80").await.unwrap();
         let accepting = threads.spawn(async move { listener.accept().await.map(drop) });
-        (client, accepting)
+        (client, waiting, accepting)
     });
     assert!(started.elapsed() < Duration::from_secs(20));
     let program = threads.spawn(async move {
@@ -517,11 +476,12 @@ fn the_end_of_the_network_waits_for_no_stream_on_another_thread_and_none_holds_i
         let read = client.read_to_end(&mut bytes).await.unwrap_err().kind();
         assert!(!bytes.is_empty() && pattern(600_000).starts_with(&bytes), "what had crossed is still there");
         let written = client.write(b"x").await.unwrap_err().kind();
-        (read, written, accepting.await.unwrap().unwrap_err().kind())
+        let waited = waiting.await.unwrap().unwrap_err().kind();
+        ([read, written, waited], accepting.await.unwrap().unwrap_err().kind())
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let kinds = runtime.block_on(program).unwrap();
-    assert_eq!(kinds, (ErrorKind::ConnectionAborted, ErrorKind::ConnectionAborted, ErrorKind::NotConnected));
+    assert_eq!(kinds, ([ErrorKind::ConnectionAborted; 3], ErrorKind::NotConnected));
 }
 
 #[test]

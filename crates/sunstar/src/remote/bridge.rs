@@ -117,3 +117,30 @@ async fn hand_over(stream: &TcpStream, mut piece: Bytes) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pipe::pipe;
+    use super::*;
+    use crate::builder::Builder;
+
+    #[test]
+    fn what_the_owner_wishes_is_done_to_the_connection() {
+        let done = Builder::new().run(|net| async move {
+            let listener = net.tcp_bind("127.0.0.1:80").await.unwrap();
+            let stream = net.tcp_connect("127.0.0.1:80").await.unwrap();
+            let (to_remote, _from_shard) = pipe();
+            let (owner, wishes) = watch::channel(Wishes::default());
+            owner.send_modify(|wishes| wishes.nodelay = true);
+            drop(owner);
+            keep(&stream, &to_remote, wishes).await;
+            let nodelay = stream.nodelay().unwrap();
+            let (owner, wishes) = watch::channel(Wishes::default());
+            owner.send_modify(|wishes| wishes.abort = true);
+            keep(&stream, &to_remote, wishes).await;
+            drop(listener);
+            (nodelay, stream.nodelay().unwrap_err().kind())
+        });
+        assert_eq!(done.unwrap(), (true, io::ErrorKind::NotConnected));
+    }
+}
