@@ -42,6 +42,11 @@ pub(crate) enum Failure {
     /// An echo request could not be sent.
     #[error("cannot send an echo request: {0}")]
     Echo(io::Error),
+    /// A measurement broke off.
+    #[error(
+        "the measurement broke off: {0}; is the other end a `sunstar perf --server` that can be reached?"
+    )]
+    Measuring(io::Error),
     /// Signals could not be listened for.
     #[error("cannot wait for SIGINT and SIGTERM: {0}")]
     Signals(io::Error),

@@ -1,10 +1,11 @@
-//! The `sunstar` command: a server and a ping over a TCP/IP stack in this process.
+//! The `sunstar` command: a server, a ping and a yardstick over a TCP/IP stack in this process.
 
 mod failure;
 mod http;
 mod network;
 mod options;
 mod output;
+mod perf;
 mod ping;
 mod serve;
 mod signals;
@@ -37,6 +38,12 @@ fn main() -> ExitCode {
             Ok(settings) => {
                 let json = settings.json;
                 serve::run(settings).map_or_else(|failure| fail(json, &failure, 1), |()| ExitCode::SUCCESS)
+            }
+            Err(error) => fail(json, &error, WRONG_OPTIONS),
+        },
+        Command::Perf(options) => match options.check() {
+            Ok(()) => {
+                perf::run(&options).map_or_else(|failure| fail(json, &failure, 1), |()| ExitCode::SUCCESS)
             }
             Err(error) => fail(json, &error, WRONG_OPTIONS),
         },

@@ -18,6 +18,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether it is JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints something in the form that is asked for, and a newline.
     ///
     /// # Errors

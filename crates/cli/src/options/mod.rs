@@ -1,5 +1,6 @@
 //! What the command is told: arguments, and a TOML file whose keys are the same options.
 
+mod perf;
 mod ping;
 mod serve;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+pub(crate) use perf::{PerfOptions, Test};
 pub(crate) use ping::PingOptions;
 pub(crate) use serve::{ServeOptions, ServeSettings};
 pub(crate) use values::{Cidr, DeviceName, PublishedPort};
@@ -44,6 +46,11 @@ pub(crate) enum OptionsError {
     /// A port published where nothing publishes.
     #[error("--publish is for the embedded device; on {0} the stack's own address is reached directly")]
     PublishOnTap(DeviceName),
+    /// A device with nobody to measure against.
+    #[error(
+        "there is nobody to measure against on that device: name a server (another `sunstar perf --server`), or leave --device and --address out to measure in memory"
+    )]
+    NoServer,
     /// Two services on one port.
     #[error("port {port} is to serve both {first} and {second}; give them different ports")]
     PortTwice {
@@ -65,8 +72,8 @@ pub(crate) enum OptionsError {
     name = "sunstar",
     version,
     about = "A user-space TCP/IP stack that shares nothing between cores",
-    after_help = "Exit codes: 0 success; `serve`: 1 it could not run; `ping`: 1 no reply came, 2 any other \
-                  failure; both: 2 the options are wrong.",
+    after_help = "Exit codes: 0 success; `serve`, `perf`: 1 it could not run; `ping`: 1 no reply came, 2 any other \
+                  failure; all: 2 the options are wrong.",
     arg_required_else_help = true
 )]
 pub(crate) struct CommandLine {
@@ -80,6 +87,8 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     /// Serve HTTP over a TCP/IP stack in this process
     Serve(Box<ServeOptions>),
+    /// Measure a TCP/IP stack in this process: bytes, requests and connections a second
+    Perf(Box<PerfOptions>),
     /// Send ICMP echo requests from a TCP/IP stack in this process
     Ping(PingOptions),
 }

@@ -2,6 +2,7 @@
 //! machine that another test could want.
 
 mod client;
+mod perf;
 mod ping;
 mod program;
 mod refusals;

@@ -1,0 +1,97 @@
+//! The options of `sunstar perf`.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::{NonZeroU16, NonZeroU64};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{NetworkOptions, OptionsError};
+
+/// The port that a server listens on unless told otherwise.
+const PORT: u16 = 5_201;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Test {
+    /// Bytes without end, from the server.
+    Down,
+    /// Bytes without end, to the server.
+    Up,
+    /// Requests and their answers, one after the other on each connection.
+    Requests,
+    /// Connections: opened, used for one request, closed.
+    Connections,
+}
+
+/// The options of `sunstar perf`.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub(crate) struct PerfOptions {
+    /// The server to measure against, as IP or IP:PORT; without one both ends are in this process, at the ends of
+    /// wires in memory
+    #[arg(value_name = "IP[:PORT]", value_parser = target, conflicts_with = "server")]
+    pub(crate) target: Option<SocketAddrV4>,
+    /// Be the server, until a signal ends it
+    #[arg(long)]
+    pub(crate) server: bool,
+    /// The port the server listens on
+    #[arg(long, value_name = "PORT", default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// What to measure; may be repeated [default: all]
+    #[arg(long, value_name = "TEST")]
+    pub(crate) test: Vec<Test>,
+    /// Seconds that each test lasts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) seconds: u64,
+    /// Connections at a time, over all shards
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub(crate) streams: NonZeroU16,
+    /// Bytes of a request, and of its answer
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) size: u32,
+    /// Send so many requests in all, and end; in place of --seconds, for the test `requests` alone
+    #[arg(long, value_name = "N")]
+    pub(crate) requests: Option<NonZeroU64>,
+    /// Wires in memory that leave checksums and segmentation to nobody
+    #[arg(long)]
+    pub(crate) no_offload: bool,
+    /// Sleep as soon as there is nothing to do: for counting instructions
+    #[arg(long)]
+    pub(crate) no_spin: bool,
+    /// Print JSON, an object a test
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How the stack is connected.
+    #[command(flatten)]
+    pub(crate) network: NetworkOptions,
+}
+
+impl PerfOptions {
+    /// Checks what one option asks of another.
+    ///
+    /// # Errors
+    /// `NoAddress` for a tap without an address, `NoServer` for a device without a server at its other end.
+    pub(crate) fn check(&self) -> Result<(), OptionsError> {
+        self.network.check()?;
+        let in_memory = self.target.is_none() && !self.server;
+        if in_memory && (self.network.device.is_some() || !self.network.address.is_empty()) {
+            return Err(OptionsError::NoServer);
+        }
+        Ok(())
+    }
+
+    /// The tests to run.
+    pub(crate) fn tests(&self) -> Vec<Test> {
+        match (self.requests, self.test.is_empty()) {
+            (Some(_), _) => vec![Test::Requests],
+            (None, true) => vec![Test::Down, Test::Up, Test::Requests, Test::Connections],
+            (None, false) => self.test.clone(),
+        }
+    }
+}
+
+fn target(text: &str) -> Result<SocketAddrV4, String> {
+    let address = text.parse::<Ipv4Addr>().map(|ip| SocketAddrV4::new(ip, PORT));
+    address.or_else(|_| text.parse()).map_err(|_| "write an IPv4 address, or one with a port".to_owned())
+}

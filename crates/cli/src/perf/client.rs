@@ -1,0 +1,298 @@
+//! The client's part on one shard: its share of the connections, and what they came to between two moments.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use indicatif::ProgressBar;
+use sunstar::{Net, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use super::protocol::Hello;
+use crate::failure::Failure;
+use crate::options::{PerfOptions, Test};
+
+/// What is not counted yet: windows open, and buffers grow.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Bytes sent at a time.
+const CHUNK: usize = 64 << 10;
+
+/// The longest latency that is told apart from longer ones, in nanoseconds.
+const LONGEST: u64 = 60_000_000_000;
+
+/// What all shards of the client are to do.
+pub(super) struct Plan {
+    server: SocketAddr,
+    tests: Vec<Test>,
+    seconds: Duration,
+    streams: usize,
+    shards: usize,
+    size: u32,
+    requests: Option<u64>,
+    show_progress: bool,
+    /// Where the shards meet before each test, and after it.
+    together: Barrier,
+}
+
+impl Plan {
+    pub(super) fn new(options: &PerfOptions, server: SocketAddr) -> Self {
+        let shards = usize::from(options.network.shards());
+        Self {
+            server,
+            tests: options.tests(),
+            seconds: Duration::from_secs(options.seconds),
+            streams: usize::from(options.streams.get()).max(shards),
+            shards,
+            size: options.size,
+            requests: options.requests.map(std::num::NonZeroU64::get),
+            show_progress: !options.json,
+            together: Barrier::new(shards),
+        }
+    }
+
+    /// One shard's part of a number of things.
+    fn part(&self, shard: usize, all: usize) -> usize {
+        all / self.shards + usize::from(shard < all % self.shards)
+    }
+}
+
+/// What one shard measured, a test after the other.
+#[derive(Default)]
+pub(super) struct Measured {
+    pub(super) tests: Vec<Figures>,
+}
+
+/// What one test came to.
+#[derive(Clone)]
+pub(super) struct Figures {
+    pub(super) test: Test,
+    pub(super) streams: usize,
+    pub(super) elapsed: Duration,
+    pub(super) bytes: u64,
+    pub(super) requests: u64,
+    pub(super) connections: u64,
+    pub(super) segments: u64,
+    pub(super) retransmissions: u64,
+    pub(super) forwarded: u64,
+    pub(super) drops: u64,
+    /// Nanoseconds from a request to its answer, or from the start of a connection to its end.
+    pub(super) latencies: Histogram<u64>,
+}
+
+/// What the streams of a shard count.
+struct Tally {
+    bytes: Cell<u64>,
+    requests: Cell<u64>,
+    connections: Cell<u64>,
+    /// Requests that may still be sent, if they are counted.
+    left: Cell<Option<u64>>,
+    latencies: RefCell<Histogram<u64>>,
+}
+
+impl Tally {
+    fn answered(&self, asked: Instant) {
+        self.requests.set(self.requests.get() + 1);
+        // What takes longer counts as the longest.
+        let nanoseconds = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.latencies.borrow_mut().saturating_record(nanoseconds);
+    }
+
+    /// Whether another request may be sent.
+    fn take_request(&self) -> bool {
+        match self.left.get() {
+            None => true,
+            Some(left) => {
+                self.left.set(Some(left.saturating_sub(1)));
+                left > 0
+            }
+        }
+    }
+}
+
+/// What a shard's stack has counted by a moment.
+struct Counted {
+    at: Instant,
+    bytes: u64,
+    requests: u64,
+    connections: u64,
+    segments: u64,
+    retransmissions: u64,
+    forwarded: u64,
+    drops: u64,
+}
+
+impl Counted {
+    fn now(net: &Net, tally: &Tally) -> Self {
+        let counters = net.shard_stats().map(|stats| stats.counters).unwrap_or_default();
+        Self {
+            at: Instant::now(),
+            bytes: tally.bytes.get(),
+            requests: tally.requests.get(),
+            connections: tally.connections.get(),
+            segments: counters.tcp.segments_built + counters.tcp.segments_received,
+            retransmissions: counters.tcp.retransmissions,
+            forwarded: counters.mesh.forwarded,
+            drops: counters.drops.total(),
+        }
+    }
+}
+
+/// Runs every test, together with the other shards.
+///
+/// # Errors
+/// The server cannot be reached, or a connection broke off.
+pub(super) async fn run(net: Net, plan: &Plan) -> Result<Measured, Failure> {
+    let mut measured = Measured::default();
+    for test in &plan.tests {
+        plan.together.wait().await;
+        let figures = measure(&net, plan, *test).await;
+        // One that fails must not leave the others waiting.
+        plan.together.wait().await;
+        measured.tests.push(figures.map_err(Failure::Measuring)?);
+    }
+    Ok(measured)
+}
+
+async fn measure(net: &Net, plan: &Plan, test: Test) -> io::Result<Figures> {
+    let shard = usize::from(net.shard());
+    let streams = plan.part(shard, plan.streams);
+    let left = plan.requests.map(|all| plan.part(shard, all as usize) as u64);
+    let latencies = Histogram::new_with_bounds(1, LONGEST, 3).map_err(io::Error::other)?;
+    let tally = Rc::new(Tally {
+        bytes: Cell::new(0),
+        requests: Cell::new(0),
+        connections: Cell::new(0),
+        left: Cell::new(left),
+        latencies: RefCell::new(latencies),
+    });
+    let mut tasks = JoinSet::new();
+    for _ in 0..streams {
+        tasks.spawn_local(stream(
+            net.clone(),
+            plan.server,
+            Hello { test, size: plan.size },
+            Rc::clone(&tally),
+        ));
+    }
+    let progress = (plan.show_progress && shard == 0).then(|| progress(test, plan.seconds));
+    let before = if plan.requests.is_none() {
+        until(WARM_UP, &mut tasks, None).await?;
+        tally.latencies.borrow_mut().reset();
+        let before = Counted::now(net, &tally);
+        until(plan.seconds, &mut tasks, progress.as_ref()).await?;
+        before
+    } else {
+        let before = Counted::now(net, &tally);
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        before
+    };
+    let after = Counted::now(net, &tally);
+    tasks.abort_all();
+    while tasks.join_next().await.is_some() {}
+    if let Some(progress) = progress {
+        progress.finish_and_clear();
+    }
+    let latencies = tally.latencies.borrow().clone();
+    Ok(Figures {
+        test,
+        streams,
+        elapsed: after.at.duration_since(before.at),
+        bytes: after.bytes - before.bytes,
+        requests: after.requests - before.requests,
+        connections: after.connections - before.connections,
+        segments: after.segments - before.segments,
+        retransmissions: after.retransmissions - before.retransmissions,
+        forwarded: after.forwarded - before.forwarded,
+        drops: after.drops - before.drops,
+        latencies,
+    })
+}
+
+/// Waits so long, unless a stream breaks off before.
+async fn until(
+    duration: Duration,
+    tasks: &mut JoinSet<io::Result<()>>,
+    progress: Option<&ProgressBar>,
+) -> io::Result<()> {
+    let deadline = tokio::time::Instant::now() + duration;
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => return Ok(()),
+            Some(ended) = tasks.join_next() => ended.map_err(io::Error::other)??,
+            _ = tick.tick() => if let Some(progress) = progress { progress.inc(1) },
+        }
+    }
+}
+
+fn progress(test: Test, duration: Duration) -> ProgressBar {
+    // It draws on a terminal only.
+    let bar = ProgressBar::new(duration.as_millis() as u64 / 100);
+    bar.println(format!("{test:?}..."));
+    bar
+}
+
+/// One stream of a test, until it is aborted.
+async fn stream(net: Net, server: SocketAddr, hello: Hello, tally: Rc<Tally>) -> io::Result<()> {
+    if hello.test == Test::Connections {
+        return connections(&net, server, hello, &tally).await;
+    }
+    let mut stream = open(&net, server, hello).await?;
+    match hello.test {
+        Test::Up => {
+            let chunk = Bytes::from(vec![b'.'; CHUNK]);
+            loop {
+                stream.send_bytes(chunk.clone()).await?;
+                tally.bytes.set(tally.bytes.get() + chunk.len() as u64);
+            }
+        }
+        Test::Down => {
+            while let Some(fragment) = stream.recv_fragment().await? {
+                tally.bytes.set(tally.bytes.get() + fragment.len() as u64);
+            }
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+        Test::Requests | Test::Connections => {
+            let mut bytes = vec![0; hello.size as usize];
+            while tally.take_request() {
+                let asked = Instant::now();
+                stream.write_all(&bytes).await?;
+                stream.read_exact(&mut bytes).await?;
+                tally.answered(asked);
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn connections(net: &Net, server: SocketAddr, hello: Hello, tally: &Tally) -> io::Result<()> {
+    let mut bytes = vec![0; hello.size as usize];
+    loop {
+        let asked = Instant::now();
+        let mut stream = open(net, server, hello).await?;
+        stream.write_all(&bytes).await?;
+        stream.read_exact(&mut bytes).await?;
+        // The server closes first.
+        if stream.read(&mut bytes).await? > 0 {
+            return Err(io::Error::other("the server says more than it was asked"));
+        }
+        tally.connections.set(tally.connections.get() + 1);
+        tally.answered(asked);
+    }
+}
+
+async fn open(net: &Net, server: SocketAddr, hello: Hello) -> io::Result<TcpStream> {
+    let mut stream = net.tcp_connect(server).await?;
+    stream.set_nodelay(true)?;
+    hello.say(&mut stream).await?;
+    Ok(stream)
+}

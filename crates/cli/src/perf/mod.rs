@@ -1,0 +1,129 @@
+//! `sunstar perf`: how fast a stack is, against a server elsewhere or against another stack in this process.
+
+mod client;
+mod protocol;
+mod report;
+mod server;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sunstar::wire::{self, WireConfig};
+use sunstar::{Builder, Device, InterfaceAddress, Net};
+use tokio::sync::{Barrier, watch};
+
+use crate::failure::Failure;
+use crate::network;
+use crate::options::PerfOptions;
+use crate::output::Output;
+use crate::signals::Signals;
+use client::{Measured, Plan};
+use report::Report;
+
+/// How long connections may take to end afterwards.
+const CLOSE: Duration = Duration::from_millis(500);
+
+/// The hosts in memory.
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+/// Measures, or is measured against.
+///
+/// # Errors
+/// The network cannot be run, the server cannot be reached, or a test broke off.
+pub(crate) fn run(options: &PerfOptions) -> Result<(), Failure> {
+    let builder = |builder: Builder| {
+        let builder = builder.shutdown_deadline(CLOSE);
+        if options.no_spin { builder.spin(Duration::ZERO) } else { builder }
+    };
+    if options.server {
+        return serve(options, builder(network::builder(&options.network, &[])));
+    }
+    match options.target {
+        Some(target) => {
+            let plan = Plan::new(options, target.into());
+            let stack = builder(network::builder(&options.network, &[]));
+            let measured = stack.run_on_each(|net| client::run(net, &plan))?;
+            conclude(options, measured)
+        }
+        None => in_memory(options, &builder),
+    }
+}
+
+/// Serves on every shard until a signal comes.
+fn serve(options: &PerfOptions, stack: Builder) -> Result<(), Failure> {
+    // The shards, and whoever says that they listen.
+    let started = Barrier::new(usize::from(options.network.shards()) + 1);
+    let stop = watch::Sender::new(false);
+    let (stop, started) = (&stop, &started);
+    let ended = stack.run_on_each(|net| async move {
+        let serving = server::serve(net.clone(), options.port, stop, started);
+        let ended = match net.shard() {
+            0 => tokio::select! {
+                ended = serving => ended,
+                ended = until_signal(&net, options, started) => ended,
+            },
+            _ => serving.await,
+        };
+        stop.send_replace(true);
+        ended
+    })?;
+    ended.into_iter().collect()
+}
+
+async fn until_signal(net: &Net, options: &PerfOptions, started: &Barrier) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    started.wait().await;
+    let addresses: Vec<_> = net.addresses().iter().map(InterfaceAddress::to_string).collect();
+    let text = format!("measure against {} port {}", addresses.join(", "), options.port);
+    let ready = serde_json::json!({ "listening": options.port, "addresses": addresses });
+    Output::new(options.json).say(text, ready)?;
+    signals.next().await;
+    Ok(())
+}
+
+/// Both ends in this process: two hosts, joined by a wire for each queue.
+fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Result<(), Failure> {
+    let shards = options.network.shards();
+    let queues = options.network.queues.map_or(shards, std::num::NonZeroU16::get);
+    let mtu = options.network.mtu.map_or(WireConfig::default().mtu, usize::from);
+    let wire = WireConfig { mtu, ..WireConfig::default() };
+    let wire = if options.no_offload { wire } else { wire.with_offloads() };
+    let pairs = (0..queues).map(|_| wire::pair(&wire)).collect::<Result<Vec<_>, _>>();
+    let (left, right): (Vec<_>, Vec<_>) = pairs.map_err(sunstar::RunError::from)?.into_iter().unzip();
+    let host = |ends, address: Ipv4Addr| {
+        let address = InterfaceAddress { address: address.into(), prefix: 24 };
+        let mut host =
+            Builder::new().device(Device::Wire(ends)).address(address).shards(shards).queues(queues);
+        if !options.network.weights.is_empty() {
+            host = host.weights(options.network.weights.clone());
+        }
+        describe(host)
+    };
+    let (stop, started) = (watch::Sender::new(false), Barrier::new(2 * usize::from(shards)));
+    let (server, client) = (host(left, SERVER), host(right, CLIENT));
+    let plan = Plan::new(options, (SERVER, options.port).into());
+    let (stop, started, plan) = (&stop, &started, &plan);
+    std::thread::scope(|scope| {
+        let serving = move || server.run_on_each(|net| server::serve(net, options.port, stop, started));
+        let serving = scope.spawn(serving);
+        let measured = client.run_on_each(|net| async move {
+            tokio::select! {
+                _ = started.wait() => client::run(net, plan).await,
+                // The server could not start.
+                _ = server::stopped(stop) => Ok(Measured::default()),
+            }
+        });
+        stop.send_replace(true);
+        let served = serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        served?.into_iter().collect::<Result<(), _>>()?;
+        conclude(options, measured?)
+    })
+}
+
+/// Puts the shards' figures together, and prints them.
+fn conclude(options: &PerfOptions, measured: Vec<Result<Measured, Failure>>) -> Result<(), Failure> {
+    let measured = measured.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Report::new(options, &measured).print(Output::new(options.json))?;
+    Ok(())
+}

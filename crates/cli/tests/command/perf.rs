@@ -1,0 +1,42 @@
+//! `sunstar perf`, between two stacks of its own.
+
+use serde_json::Value;
+
+use crate::program::run;
+
+/// Runs it, and reads an object a test.
+fn perf(arguments: &[&str]) -> Vec<Value> {
+    let output = run(&[&["perf", "--json"], arguments].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_request_of_a_counted_run_is_answered_whatever_the_number_of_shards() {
+    for shards in ["1", "2", "4"] {
+        let measured = perf(&["--shards", shards, "--requests", "1001", "--size", "100"]);
+        assert_eq!(measured.len(), 1);
+        assert_eq!((&measured[0]["test"], &measured[0]["requests"]), (&"requests".into(), &1_001.into()));
+        assert_eq!((&measured[0]["retransmissions"], &measured[0]["drops"]), (&0.into(), &0.into()));
+    }
+}
+
+#[test]
+fn all_tests_run_one_after_the_other_on_fewer_queues_than_shards() {
+    let measured = perf(&["--shards", "2", "--queues", "1", "--seconds", "1", "--no-offload"]);
+    let tests: Vec<_> = measured.iter().map(|it| it["test"].as_str().unwrap()).collect();
+    assert_eq!(tests, ["down", "up", "requests", "connections"]);
+    for (test, counts) in measured.iter().zip(["bytes", "bytes", "requests", "connections"]) {
+        assert!(test[counts].as_u64().unwrap() > 0, "{test}");
+        assert_eq!(test["streams"], 8, "{test}");
+    }
+}
+
+#[test]
+fn a_device_without_a_server_at_its_other_end_is_refused_with_advice() {
+    let output = run(&["perf", "--device", "tap:nothing-opened", "--address", "10.0.0.2/24"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("perf --server"), "{error}");
+}
