@@ -86,6 +86,7 @@ async fn until_signal(net: &Net, options: &PerfOptions, started: &Barrier) -> Re
 fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Result<(), Failure> {
     let shards = options.network.shards();
     let queues = options.network.queues.map_or(shards, std::num::NonZeroU16::get);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mtu = options.network.mtu.map_or(WireConfig::default().mtu, usize::from);
     let wire = WireConfig { mtu, ..WireConfig::default() };
     let wire = if options.no_offload { wire } else { wire.with_offloads() };
@@ -93,8 +94,13 @@ fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Re
     let (left, right): (Vec<_>, Vec<_>) = pairs.map_err(sunstar::RunError::from)?.into_iter().unzip();
     let host = |ends, address: Ipv4Addr| {
         let address = InterfaceAddress { address: address.into(), prefix: 24 };
-        let mut host =
-            Builder::new().device(Device::Wire(ends)).address(address).shards(shards).queues(queues);
+        // Each host would begin with the core it finds itself on, and both might find the same.
+        let mut host = Builder::new().device(Device::Wire(ends)).address(address).pin(false);
+        host = host.shards(shards).queues(queues);
+        if 2 * usize::from(shards) > cores {
+            // The two hosts' shards would keep each other from running.
+            host = host.spin(Duration::ZERO);
+        }
         if !options.network.weights.is_empty() {
             host = host.weights(options.network.weights.clone());
         }
