@@ -89,7 +89,8 @@ async fn serve_elsewhere(listener: RemoteListener) {
 #[test]
 fn hyper_serves_on_a_multi_threaded_runtime() {
     let threads = &common::threads();
-    let ((), (server,)) = common::two_hosts(
+    let (ends, ended) = std::sync::mpsc::channel();
+    common::two_hosts(
         &WireConfig::default().with_offloads(),
         |net, meeting| async move {
             meeting.wait().await;
@@ -101,12 +102,13 @@ fn hyper_serves_on_a_multi_threaded_runtime() {
         },
         |net, meeting| async move {
             let listener = net.remote().tcp_bind("0.0.0.0:80").await.unwrap();
-            let server = threads.spawn(serve_elsewhere(listener));
+            threads.spawn(async move {
+                serve_elsewhere(listener).await;
+                ends.send(()).unwrap();
+            });
             meeting.wait().await;
             meeting.wait().await;
-            (server,)
         },
     );
-    let ended = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(server);
-    ended.expect("a server ends with the network");
+    ended.recv().expect("a server ends with the network");
 }

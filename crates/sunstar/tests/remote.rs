@@ -306,10 +306,11 @@ fn a_peer_that_falls_silent_is_a_timeout_on_the_other_thread() {
     fn impatient(host: Builder) -> Builder {
         let mut config = ShardConfig::default();
         config.tcp.retries = 1;
-        host.config(config)
+        host.config(config).shutdown_deadline(Duration::from_millis(500))
     }
     let threads = &threads();
     let (release, released) = std::sync::mpsc::channel();
+    let (still, stands) = oneshot::channel();
     two_hosts_that(
         impatient,
         &WireConfig::default(),
@@ -317,8 +318,8 @@ fn a_peer_that_falls_silent_is_a_timeout_on_the_other_thread() {
             let listener = net.tcp_bind("0.0.0.0:9").await.unwrap();
             meeting.wait().await;
             let (_stream, _) = listener.accept().await.unwrap();
-            meeting.wait().await;
-            // This host's only thread stands still until the other has given up.
+            // This host's only thread stands still, from here until the other has given up.
+            still.send(()).unwrap();
             released.recv().unwrap();
         },
         |net, meeting| async move {
@@ -326,7 +327,7 @@ fn a_peer_that_falls_silent_is_a_timeout_on_the_other_thread() {
             let remote = net.remote();
             let program = threads.spawn(async move {
                 let mut stream = remote.tcp_connect((common::A, 9)).await.unwrap();
-                meeting.wait().await;
+                stands.await.unwrap();
                 stream.write_all(b"anybody?").await.unwrap();
                 stream.read(&mut [0; 1]).await.unwrap_err().kind()
             });
