@@ -173,6 +173,10 @@ impl<D: QueuePair> QueuePair for Faults<D> {
         self.device.link()
     }
 
+    fn wants_room(&self) -> bool {
+        self.device.wants_room()
+    }
+
     fn arm(&mut self, wants_room: bool) -> bool {
         self.receive.holds_any() || self.transmit.holds_any() || self.device.arm(wants_room)
     }

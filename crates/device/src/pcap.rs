@@ -227,6 +227,10 @@ impl<D: QueuePair> QueuePair for Pcap<D> {
         self.device.link()
     }
 
+    fn wants_room(&self) -> bool {
+        self.device.wants_room()
+    }
+
     fn arm(&mut self, wants_room: bool) -> bool {
         self.flush();
         self.device.arm(wants_room)

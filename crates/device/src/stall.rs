@@ -91,6 +91,10 @@ impl<D: QueuePair> QueuePair for Stall<D> {
         self.device.link()
     }
 
+    fn wants_room(&self) -> bool {
+        self.device.wants_room()
+    }
+
     fn arm(&mut self, wants_room: bool) -> bool {
         let closed = self.control.is_closed();
         self.device.arm(wants_room && !closed) || (wants_room && closed)

@@ -33,8 +33,9 @@ pub trait QueuePair {
         LinkState::Up
     }
 
-    /// Whether frames of others than the shard that turns it wait for room in it.
-    fn holds_back(&self) -> bool {
+    /// Whether it has to be looked at again once the device has room, whatever its shard wants: frames of others wait for
+    /// that, or somebody wants to hear of a frame that has not left yet.
+    fn wants_room(&self) -> bool {
         false
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sunstar::wire::{self, WireConfig};
-use sunstar::{Builder, Device, InterfaceId, Net, PacketFilter, RunError, TcpStream, Verdict};
+use sunstar::{Builder, Device, InterfaceId, Net, PacketFilter, RunError, TcpStream, UdpTransmit, Verdict};
 use sunstar_packet::{LinkState, Medium, Memory, Pool, PoolConfig, QueuePair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Barrier, watch};
@@ -240,48 +240,26 @@ fn shards_without_a_queue_serve_through_those_that_have_one() {
 #[test]
 fn shards_that_share_a_saturated_queue_get_room_by_their_weights() {
     const WEIGHTS: [u32; 4] = [1, 2, 4, 1];
-    // A link that is far slower than those who send, whatever else the machine is busy with: what it takes, somebody
-    // takes out of it at his leisure.
-    let config = WireConfig { capacity: 32, medium: Medium::Ip, ..WireConfig::default() };
-    let (mut far, near) = wire::pair(&config).unwrap();
-    let (sending, stop) = (Barrier::new(4), Stop::default());
-    let (sending, stop) = (&sending, &stop);
-    let shares = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let pool = Pool::new(&Memory::new(), &PoolConfig::default()).unwrap();
-            let (mut frames, mut taken) = (Vec::new(), 0);
-            while taken < 6_000 {
-                taken += far.receive(&pool, 8, &mut frames).unwrap();
-                frames.clear();
-                std::thread::sleep(Duration::from_millis(1));
+    let sending = Barrier::new(4);
+    let (sending, stop) = (&sending, &Stop::default());
+    let host = shards(4).weights(WEIGHTS);
+    let shares = through_a_slow_wire(6_000, stop, host, |net| async move {
+        let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
+        sending.wait().await;
+        let send = async {
+            // Frames of different sizes: bytes are what is shared.
+            let payload = vec![0; 200 * (1 + usize::from(net.shard()))];
+            loop {
+                socket.send_to(&payload, "10.0.0.1:9").await.unwrap();
             }
-            stop.now();
-            // The rest may go, so that the stack can end.
-            while far.link() == LinkState::Up {
-                let _ = far.receive(&pool, 64, &mut frames);
-                frames.clear();
-                std::thread::yield_now();
-            }
-        });
-        let builder = shards(4).weights(WEIGHTS).device(Device::Wire(vec![near]));
-        let shares = patiently(builder.address("10.0.0.2/24".parse().unwrap()), |net| async move {
-            let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
-            sending.wait().await;
-            let send = async {
-                // Frames of different sizes: bytes are what is shared.
-                let payload = vec![0; 200 * (1 + usize::from(net.shard()))];
-                loop {
-                    socket.send_to(&payload, "10.0.0.1:9").await.unwrap();
-                }
-            };
-            tokio::select! {
-                () = send => {}
-                () = stop.wait() => {}
-            }
-            net.shard_stats().unwrap().queue.shares
-        });
-        shares.unwrap().remove(0)
+        };
+        tokio::select! {
+            () = send => {}
+            () = stop.wait() => {}
+        }
+        net.shard_stats().unwrap().queue.shares
     });
+    let shares = &shares[0];
     let bytes: u64 = shares.iter().map(|share| share.bytes).sum();
     for (share, weight) in shares.iter().zip(WEIGHTS) {
         let (is, due) = (share.bytes as f64 / bytes as f64, f64::from(weight) / 8.0);
@@ -293,6 +271,70 @@ fn shards_that_share_a_saturated_queue_get_room_by_their_weights() {
         );
         assert!((is / due - 1.0).abs() < 0.2, "{shares:?}");
     }
+}
+
+#[test]
+fn a_writer_on_a_shard_without_a_queue_hears_of_every_datagram_that_has_left() {
+    let sending = Barrier::new(2);
+    let (sending, stop) = (&sending, &Stop::default());
+    let sent = through_a_slow_wire(500, stop, shards(2), |net| async move {
+        let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
+        sending.wait().await;
+        let send = async {
+            // Nobody answers, and the owner has room for all that the socket may have on its way: only a credit that
+            // comes back can wake the shard.
+            let batch = UdpTransmit {
+                destination: Some("10.0.0.1:9".parse().unwrap()),
+                segment_size: Some(1_000),
+                ..UdpTransmit::default()
+            };
+            while net.shard() == 1 {
+                socket.send_message(&batch, &[0; 60_000]).await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = send => {}
+            () = stop.wait() => {}
+        }
+        stop.wait().await;
+        net.shard_stats().unwrap().counters.udp.sent
+    });
+    assert!(sent[1] >= 500, "{sent:?}");
+}
+
+/// Runs an application on each shard of a host whose link is far slower than those who send, whatever else the machine is
+/// busy with: what it takes, somebody takes out of it at his leisure, and says so after so many frames.
+fn through_a_slow_wire<F>(
+    frames: usize,
+    taken: &Stop,
+    host: Builder,
+    application: impl Fn(Net) -> F + Sync,
+) -> Vec<F::Output>
+where
+    F: Future<Output: Send>,
+{
+    let config = WireConfig { capacity: 32, medium: Medium::Ip, ..WireConfig::default() }.with_offloads();
+    let (mut far, near) = wire::pair(&config).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let pool = Pool::new(&Memory::new(), &PoolConfig::default()).unwrap();
+            let (mut burst, mut count) = (Vec::new(), 0);
+            while count < frames && far.link() == LinkState::Up {
+                count += far.receive(&pool, 8, &mut burst).unwrap();
+                burst.clear();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            taken.now();
+            // The rest may go, so that the stack can end.
+            while far.link() == LinkState::Up {
+                let _ = far.receive(&pool, 64, &mut burst);
+                burst.clear();
+                std::thread::yield_now();
+            }
+        });
+        let host = host.device(Device::Wire(vec![near])).address("10.0.0.2/24".parse().unwrap());
+        patiently(host, application).expect("the stack runs, and all buffers come home")
+    })
 }
 
 /// A filter that panics on the first packet once it is told to.

@@ -95,7 +95,7 @@ impl Member {
     fn has_room_it_wants(&self, now: Instant) -> bool {
         match &self.queue {
             Queue::Own(queue) => {
-                (self.next.wants_room || queue.holds_back()) && queue.device().has_room_at(now)
+                (self.next.wants_room || queue.wants_room()) && queue.device().has_room_at(now)
             }
             Queue::Proxy(queue) => self.next.wants_room && queue.has_credits(),
         }

@@ -180,7 +180,7 @@ impl<D: QueuePair + Unpin> Driver<D> {
     fn step(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some((mut next, happened)) = self.turn() else { return Poll::Ready(()) };
         if let Port::Open(device) = &self.port {
-            next.wants_room |= device.holds_back();
+            next.wants_room |= device.wants_room();
         }
         if happened
             && let Wakeup::Partner(partner) = &self.wakeup

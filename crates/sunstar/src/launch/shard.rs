@@ -187,8 +187,8 @@ impl<D: QueuePair> QueuePair for ShardQueue<D> {
         either!(self, queue => queue.link())
     }
 
-    fn holds_back(&self) -> bool {
-        either!(self, queue => queue.holds_back())
+    fn wants_room(&self) -> bool {
+        either!(self, queue => queue.wants_room())
     }
 
     fn arm(&mut self, wants_room: bool) -> bool {

@@ -103,6 +103,7 @@ pub fn share(
             frames: to_owner,
             credits: from_owner,
             outstanding: 0,
+            noted: 0,
             capabilities,
             state: Arc::clone(&sharing.state),
             alarm: Arc::clone(owner.2),
@@ -119,6 +120,8 @@ pub struct ProxyQueue {
     frames: Producer<Loan>,
     credits: Consumer<Credit>,
     outstanding: usize,
+    /// Those of them whose departure somebody wants to hear of.
+    noted: usize,
     capabilities: Capabilities,
     state: Arc<State>,
     /// What the owner is woken by.
@@ -147,13 +150,14 @@ impl ProxyQueue {
         while let Ok(credit) = self.credits.pop() {
             self.outstanding -= 1;
             if let Some(departure) = credit {
+                self.noted -= 1;
                 source.departed(departure);
             }
         }
     }
 
-    /// Hands a frame to the owner; one whose pool has no loan left goes as a copy, which needs none.
-    fn hand_over(&mut self, packet: Packet, pool: &Pool) {
+    /// Hands a frame to the owner; one whose pool has no loan left goes as a copy, which needs none. Whether it went.
+    fn hand_over(&mut self, packet: Packet, pool: &Pool) -> bool {
         let loan = match packet.lend(pool) {
             Ok(loan) => Some(loan),
             Err(packet) => {
@@ -163,11 +167,7 @@ impl ProxyQueue {
             }
         };
         // There is a place in the ring for each credit.
-        if loan.is_some_and(|loan| self.frames.push(loan).is_ok()) {
-            self.outstanding += 1;
-        } else {
-            self.counters.refused += 1;
-        }
+        loan.is_some_and(|loan| self.frames.push(loan).is_ok())
     }
 }
 
@@ -190,10 +190,18 @@ impl QueuePair for ProxyQueue {
         while taken < budget && self.outstanding < CREDITS && self.link() == LinkState::Up {
             let Some(packet) = source.next() else { break };
             taken += 1;
-            self.counters.sent += 1;
-            self.counters.sent_bytes += packet.len() as u64;
-            self.counters.segmented += u64::from(packet.notes.segmentation.is_some());
-            self.hand_over(packet, pool);
+            let (len, segmented) = (packet.len(), packet.notes.segmentation.is_some());
+            let departure = packet.notes.departure;
+            if self.hand_over(packet, pool) {
+                self.outstanding += 1;
+                self.noted += usize::from(departure.is_some());
+                self.counters.sent += 1;
+                self.counters.sent_bytes += len as u64;
+                self.counters.segmented += u64::from(segmented);
+            } else {
+                self.counters.refused += 1;
+                departure.into_iter().for_each(|departure| source.departed(departure));
+            }
         }
         if taken > 0 {
             self.alarm.ring(Alarm::FRAMES);
@@ -210,6 +218,10 @@ impl QueuePair for ProxyQueue {
             0 => LinkState::Down,
             _ => LinkState::Up,
         }
+    }
+
+    fn wants_room(&self) -> bool {
+        self.noted > 0
     }
 
     fn arm(&mut self, wants_room: bool) -> bool {
@@ -257,6 +269,11 @@ impl<D: QueuePair> SharedQueue<D> {
     /// Who has sent how much.
     pub fn shares(&self) -> Shares {
         Rc::clone(&self.sources.shares)
+    }
+
+    /// Whether frames of siblings wait for room.
+    fn holds_back(&self) -> bool {
+        self.sources.lanes.iter().any(|lane| !lane.frames.is_empty())
     }
 
     fn fail<T>(&self, result: Result<T, DeviceError>) -> Result<T, DeviceError> {
@@ -307,8 +324,8 @@ impl<D: QueuePair> QueuePair for SharedQueue<D> {
         link
     }
 
-    fn holds_back(&self) -> bool {
-        self.sources.lanes.iter().any(|lane| !lane.frames.is_empty())
+    fn wants_room(&self) -> bool {
+        self.holds_back() || self.device.wants_room()
     }
 
     fn arm(&mut self, wants_room: bool) -> bool {

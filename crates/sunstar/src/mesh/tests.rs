@@ -165,7 +165,7 @@ fn a_proxy_builds_no_frame_beyond_its_credits_and_gets_each_back() {
     assert!(!proxy.arm(true), "there is no room");
     device_room(&mut queue, 5);
     assert_eq!(queue.pull(&own, 64, &mut Shard::new(&own, 0, 0)).unwrap(), 5);
-    assert!(queue.holds_back(), "the device is full, and frames wait");
+    assert!(queue.wants_room(), "the device is full, and frames wait");
     assert!(proxy.arm(true), "five credits are back");
     assert_eq!(proxy.pull(&theirs, 64, &mut shard).unwrap(), 5);
     assert_eq!(shard.left, [0, 1, 2, 3, 4], "who sent them hears of it, in order");
