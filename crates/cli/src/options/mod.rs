@@ -51,6 +51,11 @@ pub(crate) enum OptionsError {
         "there is nobody to measure against on that device: name a server (another `sunstar perf --server`), or leave --device and --address out to measure in memory"
     )]
     NoServer,
+    /// A number of requests for a test without any.
+    #[error(
+        "--requests counts requests and connections; leave out `--test down` and `--test up`, or give --seconds"
+    )]
+    NotCounted,
     /// Two services on one port.
     #[error("port {port} is to serve both {first} and {second}; give them different ports")]
     PortTwice {

@@ -50,7 +50,8 @@ pub(crate) struct PerfOptions {
     /// Bytes of a request, and of its answer
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) size: u32,
-    /// Send so many requests in all, and end; in place of --seconds, for the test `requests` alone
+    /// Send so many requests in all, or open so many connections, and end; in place of --seconds, for the tests `requests`
+    /// (alone, unless --test says more) and `connections`
     #[arg(long, value_name = "N")]
     pub(crate) requests: Option<NonZeroU64>,
     /// Wires in memory that leave checksums and segmentation to nobody
@@ -71,12 +72,16 @@ impl PerfOptions {
     /// Checks what one option asks of another.
     ///
     /// # Errors
-    /// `NoAddress` for a tap without an address, `NoServer` for a device without a server at its other end.
+    /// `NoAddress` for a tap without an address, `NoServer` for a device without a server at its other end, `NotCounted`
+    /// for a test that has no requests.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         self.network.check()?;
         let in_memory = self.target.is_none() && !self.server;
         if in_memory && (self.network.device.is_some() || !self.network.address.is_empty()) {
             return Err(OptionsError::NoServer);
+        }
+        if self.requests.is_some() && self.tests().iter().any(|test| matches!(test, Test::Down | Test::Up)) {
+            return Err(OptionsError::NotCounted);
         }
         Ok(())
     }
@@ -84,9 +89,9 @@ impl PerfOptions {
     /// The tests to run.
     pub(crate) fn tests(&self) -> Vec<Test> {
         match (self.requests, self.test.is_empty()) {
-            (Some(_), _) => vec![Test::Requests],
+            (_, false) => self.test.clone(),
+            (Some(_), true) => vec![Test::Requests],
             (None, true) => vec![Test::Down, Test::Up, Test::Requests, Test::Connections],
-            (None, false) => self.test.clone(),
         }
     }
 }

@@ -4,19 +4,23 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
-use sunstar::{Net, TcpStream};
+use sunstar::{Net, Remote, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, watch};
 use tokio::task::JoinSet;
 
+use super::counted::Counted;
 use super::protocol::Hello;
 use crate::failure::Failure;
 use crate::options::{PerfOptions, Test};
+use crate::signals::Signals;
 
 /// What is not counted yet: windows open, and buffers grow.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -39,6 +43,12 @@ pub(super) struct Plan {
     show_progress: bool,
     /// Where the shards meet before each test, and after it.
     together: Barrier,
+    /// Says that the user wants an end.
+    interrupted: watch::Sender<bool>,
+    /// Whether the tests that come next are left out: the user has had enough, or a shard has failed.
+    is_over: AtomicBool,
+    /// The server's network, if it is in this process.
+    server_side: OnceLock<Remote>,
 }
 
 impl Plan {
@@ -54,6 +64,23 @@ impl Plan {
             requests: options.requests.map(std::num::NonZeroU64::get),
             show_progress: !options.json,
             together: Barrier::new(shards),
+            interrupted: watch::Sender::new(false),
+            is_over: AtomicBool::new(false),
+            server_side: OnceLock::new(),
+        }
+    }
+
+    /// The server's network is in this process: what it counts is told, too.
+    pub(super) fn is_against(&self, server: Remote) {
+        // Each of its shards says so; any of them will do.
+        let _ = self.server_side.set(server);
+    }
+
+    /// What the server has counted so far, if that can be known.
+    async fn counted_by_server(&self) -> Option<Counted> {
+        match self.server_side.get() {
+            Some(server) => Some(Counted::by_host(server).await),
+            None => None,
         }
     }
 
@@ -78,12 +105,18 @@ pub(super) struct Figures {
     pub(super) bytes: u64,
     pub(super) requests: u64,
     pub(super) connections: u64,
-    pub(super) segments: u64,
-    pub(super) retransmissions: u64,
-    pub(super) forwarded: u64,
-    pub(super) drops: u64,
+    pub(super) client: Counted,
+    /// Told by the client's first shard, for all of the server's.
+    pub(super) server: Option<Counted>,
     /// Nanoseconds from a request to its answer, or from the start of a connection to its end.
     pub(super) latencies: Histogram<u64>,
+}
+
+impl Figures {
+    /// What the hosts counted, as far as is known: the client, and a server in this process.
+    pub(super) fn ends(&self) -> impl Iterator<Item = &Counted> {
+        std::iter::once(&self.client).chain(&self.server)
+    }
 }
 
 /// What the streams of a shard count.
@@ -91,7 +124,7 @@ struct Tally {
     bytes: Cell<u64>,
     requests: Cell<u64>,
     connections: Cell<u64>,
-    /// Requests that may still be sent, if they are counted.
+    /// Requests that may still be sent, or connections opened, if they are counted.
     left: Cell<Option<u64>>,
     latencies: RefCell<Histogram<u64>>,
 }
@@ -116,51 +149,69 @@ impl Tally {
     }
 }
 
-/// What a shard's stack has counted by a moment.
-struct Counted {
+/// What a shard has counted by a moment.
+struct Reading {
     at: Instant,
     bytes: u64,
     requests: u64,
     connections: u64,
-    segments: u64,
-    retransmissions: u64,
-    forwarded: u64,
-    drops: u64,
+    client: Counted,
+    server: Option<Counted>,
 }
 
-impl Counted {
-    fn now(net: &Net, tally: &Tally) -> Self {
-        let counters = net.shard_stats().map(|stats| stats.counters).unwrap_or_default();
+impl Reading {
+    async fn now(net: &Net, plan: &Plan, tally: &Tally) -> Self {
+        let server = if net.shard() == 0 { plan.counted_by_server().await } else { None };
         Self {
             at: Instant::now(),
             bytes: tally.bytes.get(),
             requests: tally.requests.get(),
             connections: tally.connections.get(),
-            segments: counters.tcp.segments_built + counters.tcp.segments_received,
-            retransmissions: counters.tcp.retransmissions,
-            forwarded: counters.mesh.forwarded,
-            drops: counters.drops.total(),
+            client: Counted::by_shard(net),
+            server,
         }
     }
 }
 
-/// Runs every test, together with the other shards.
+/// Runs every test, together with the other shards. A signal ends the one that is running early, and leaves out the rest.
 ///
 /// # Errors
 /// The server cannot be reached, or a connection broke off.
 pub(super) async fn run(net: Net, plan: &Plan) -> Result<Measured, Failure> {
+    if net.shard() == 0 {
+        let (mut signals, interrupted) = (Signals::listen()?, plan.interrupted.clone());
+        net.spawn_named("whoever waits for signals", async move {
+            signals.next().await;
+            interrupted.send_replace(true);
+        });
+    }
     let mut measured = Measured::default();
     for test in &plan.tests {
         plan.together.wait().await;
-        let figures = measure(&net, plan, *test).await;
-        // One that fails must not leave the others waiting.
+        let mut streams = JoinSet::new();
+        let figures = measure(&net, plan, *test, &mut streams).await;
+        if figures.is_err() || *plan.interrupted.borrow() {
+            plan.is_over.store(true, Ordering::Relaxed);
+        }
+        // Between the two meetings nobody writes it, and all read the same. And nobody breaks connections off while
+        // others still read counters.
         plan.together.wait().await;
+        streams.shutdown().await;
+        let is_over = plan.is_over.load(Ordering::Relaxed);
         measured.tests.push(figures.map_err(Failure::Measuring)?);
+        if is_over {
+            break;
+        }
     }
     Ok(measured)
 }
 
-async fn measure(net: &Net, plan: &Plan, test: Test) -> io::Result<Figures> {
+async fn measure(
+    net: &Net,
+    plan: &Plan,
+    test: Test,
+    tasks: &mut JoinSet<io::Result<()>>,
+) -> io::Result<Figures> {
     let shard = usize::from(net.shard());
     let streams = plan.part(shard, plan.streams);
     let left = plan.requests.map(|all| plan.part(shard, all as usize) as u64);
@@ -172,7 +223,7 @@ async fn measure(net: &Net, plan: &Plan, test: Test) -> io::Result<Figures> {
         left: Cell::new(left),
         latencies: RefCell::new(latencies),
     });
-    let mut tasks = JoinSet::new();
+    let mut interrupted = plan.interrupted.subscribe();
     for _ in 0..streams {
         tasks.spawn_local(stream(
             net.clone(),
@@ -182,22 +233,24 @@ async fn measure(net: &Net, plan: &Plan, test: Test) -> io::Result<Figures> {
         ));
     }
     let progress = (plan.show_progress && shard == 0).then(|| progress(test, plan.seconds));
-    let before = if plan.requests.is_none() {
-        until(WARM_UP, &mut tasks, None).await?;
-        tally.latencies.borrow_mut().reset();
-        let before = Counted::now(net, &tally);
-        until(plan.seconds, &mut tasks, progress.as_ref()).await?;
-        before
-    } else {
-        let before = Counted::now(net, &tally);
-        while let Some(ended) = tasks.join_next().await {
-            ended.map_err(io::Error::other)??;
+    let mut before = Reading::now(net, plan, &tally).await;
+    let work = async {
+        if plan.requests.is_some() {
+            while let Some(ended) = tasks.join_next().await {
+                ended.map_err(io::Error::other)??;
+            }
+            return Ok(());
         }
-        before
+        until(WARM_UP, tasks, None).await?;
+        tally.latencies.borrow_mut().reset();
+        before = Reading::now(net, plan, &tally).await;
+        until(plan.seconds, tasks, progress.as_ref()).await
     };
-    let after = Counted::now(net, &tally);
-    tasks.abort_all();
-    while tasks.join_next().await.is_some() {}
+    tokio::select! {
+        ended = work => ended?,
+        _ = interrupted.wait_for(|interrupted| *interrupted) => {}
+    }
+    let after = Reading::now(net, plan, &tally).await;
     if let Some(progress) = progress {
         progress.finish_and_clear();
     }
@@ -209,10 +262,8 @@ async fn measure(net: &Net, plan: &Plan, test: Test) -> io::Result<Figures> {
         bytes: after.bytes - before.bytes,
         requests: after.requests - before.requests,
         connections: after.connections - before.connections,
-        segments: after.segments - before.segments,
-        retransmissions: after.retransmissions - before.retransmissions,
-        forwarded: after.forwarded - before.forwarded,
-        drops: after.drops - before.drops,
+        client: after.client.since(&before.client),
+        server: after.server.zip(before.server).map(|(after, before)| after.since(&before)),
         latencies,
     })
 }
@@ -276,7 +327,7 @@ async fn stream(net: Net, server: SocketAddr, hello: Hello, tally: Rc<Tally>) ->
 
 async fn connections(net: &Net, server: SocketAddr, hello: Hello, tally: &Tally) -> io::Result<()> {
     let mut bytes = vec![0; hello.size as usize];
-    loop {
+    while tally.take_request() {
         let asked = Instant::now();
         let mut stream = open(net, server, hello).await?;
         stream.write_all(&bytes).await?;
@@ -288,6 +339,7 @@ async fn connections(net: &Net, server: SocketAddr, hello: Hello, tally: &Tally)
         tally.connections.set(tally.connections.get() + 1);
         tally.answered(asked);
     }
+    Ok(())
 }
 
 async fn open(net: &Net, server: SocketAddr, hello: Hello) -> io::Result<TcpStream> {

@@ -1,6 +1,7 @@
 //! `sunstar perf`: how fast a stack is, against a server elsewhere or against another stack in this process.
 
 mod client;
+mod counted;
 mod protocol;
 mod report;
 mod server;
@@ -9,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sunstar::wire::{self, WireConfig};
-use sunstar::{Builder, Device, InterfaceAddress, Net};
+use sunstar::{Builder, Device, InterfaceAddress, Net, ShardConfig};
 use tokio::sync::{Barrier, watch};
 
 use crate::failure::Failure;
@@ -23,6 +24,10 @@ use report::Report;
 /// How long connections may take to end afterwards.
 const CLOSE: Duration = Duration::from_millis(500);
 
+/// How long a connection is remembered: a client that is started again has other clocks and the same address, and is not to
+/// wait for a minute until its ports are free (RFC 6191 lets in what is newer only).
+const TIME_WAIT: sunstar::time::Duration = sunstar::time::Duration::from_millis(250);
+
 /// The hosts in memory.
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -33,7 +38,9 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The network cannot be run, the server cannot be reached, or a test broke off.
 pub(crate) fn run(options: &PerfOptions) -> Result<(), Failure> {
     let builder = |builder: Builder| {
-        let builder = builder.shutdown_deadline(CLOSE);
+        let mut config = ShardConfig::default();
+        config.tcp.time_wait = TIME_WAIT;
+        let builder = builder.config(config).shutdown_deadline(CLOSE);
         if options.no_spin { builder.spin(Duration::ZERO) } else { builder }
     };
     if options.server {
@@ -111,7 +118,12 @@ fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Re
     let plan = Plan::new(options, (SERVER, options.port).into());
     let (stop, started, plan) = (&stop, &started, &plan);
     std::thread::scope(|scope| {
-        let serving = move || server.run_on_each(|net| server::serve(net, options.port, stop, started));
+        let serving = move || {
+            server.run_on_each(|net| {
+                plan.is_against(net.remote());
+                server::serve(net, options.port, stop, started)
+            })
+        };
         let serving = scope.spawn(serving);
         let measured = client.run_on_each(|net| async move {
             tokio::select! {

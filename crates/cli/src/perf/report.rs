@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::client::{Figures, Measured};
+use super::counted::Counted;
 use crate::options::{PerfOptions, Test};
 use crate::output::Output;
 
@@ -59,10 +60,19 @@ impl Report {
                 "p99": micros(&test.latencies, 0.99),
                 "max": test.latencies.max() as f64 / 1e3,
             },
-            "retransmissions": test.retransmissions,
-            "drops": test.drops,
+            "client": counted(&test.client),
+            "server": test.server.as_ref().map(counted),
         })
     }
+}
+
+fn counted(host: &Counted) -> Value {
+    json!({
+        "retransmissions": host.retransmissions,
+        "timeouts": host.timeouts,
+        "forwarded": host.forwarded,
+        "drops": host.drops,
+    })
 }
 
 /// Two shards' parts of a test.
@@ -77,10 +87,8 @@ fn add(one: Figures, other: &Figures) -> Figures {
         bytes: one.bytes + other.bytes,
         requests: one.requests + other.requests,
         connections: one.connections + other.connections,
-        segments: one.segments + other.segments,
-        retransmissions: one.retransmissions + other.retransmissions,
-        forwarded: one.forwarded + other.forwarded,
-        drops: one.drops + other.drops,
+        client: one.client.and(other.client.clone()),
+        server: one.server.or_else(|| other.server.clone()),
         latencies,
     }
 }
@@ -100,10 +108,10 @@ impl Rates {
         let rate = |count: u64| count as f64 / seconds;
         Self {
             gigabits: rate(test.bytes) * 8.0 / 1e9,
-            segments: rate(test.segments),
+            segments: rate(test.client.segments),
             requests: rate(test.requests),
             connections: rate(test.connections),
-            forwarded: rate(test.forwarded),
+            forwarded: rate(test.ends().map(|end| end.forwarded).sum()),
         }
     }
 }
@@ -150,8 +158,8 @@ impl Display for Report {
                 latency(0.5),
                 latency(0.99),
                 rates.forwarded,
-                test.retransmissions,
-                test.drops,
+                test.ends().map(|end| end.retransmissions).sum::<u64>(),
+                test.ends().map(Counted::dropped).sum::<u64>(),
             )?;
             if at + 1 < self.tests.len() {
                 writeln!(f)?;

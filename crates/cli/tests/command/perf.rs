@@ -1,8 +1,9 @@
 //! `sunstar perf`, between two stacks of its own.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::run;
+use crate::program::{Program, run};
 
 /// Runs it, and reads an object a test.
 fn perf(arguments: &[&str]) -> Vec<Value> {
@@ -15,10 +16,14 @@ fn perf(arguments: &[&str]) -> Vec<Value> {
 #[test]
 fn every_request_of_a_counted_run_is_answered_whatever_the_number_of_shards() {
     for shards in ["1", "2", "4"] {
+        let opened = perf(&["--shards", shards, "--requests", "101", "--test", "connections"]);
+        assert_eq!((opened.len(), &opened[0]["connections"]), (1, &101.into()));
         let measured = perf(&["--shards", shards, "--requests", "1001", "--size", "100"]);
         assert_eq!(measured.len(), 1);
         assert_eq!((&measured[0]["test"], &measured[0]["requests"]), (&"requests".into(), &1_001.into()));
-        assert_eq!((&measured[0]["retransmissions"], &measured[0]["drops"]), (&0.into(), &0.into()));
+        for end in ["client", "server"] {
+            assert_eq!(measured[0][end]["drops"], serde_json::json!({}), "{shards} shards");
+        }
     }
 }
 
@@ -39,4 +44,25 @@ fn a_device_without_a_server_at_its_other_end_is_refused_with_advice() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(error.contains("perf --server"), "{error}");
+}
+
+#[test]
+fn a_number_of_requests_for_a_test_without_any_is_refused_with_advice() {
+    let output = run(&["perf", "--requests", "10", "--test", "down"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("--seconds"), "{error}");
+}
+
+#[test]
+fn a_signal_ends_the_test_that_runs_and_leaves_out_the_rest() {
+    let program = Program::start(&["perf", "--json", "--shards", "2", "--seconds", "3600"]);
+    program.until_it_hears(Signal::INT);
+    program.signal(Signal::INT);
+    let (text, status) = program.rest();
+    assert!(status.success(), "{text}");
+    let measured: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(measured.len(), 1, "{text}");
+    assert_eq!(measured[0]["test"], "down");
+    assert!(measured[0]["seconds"].as_f64().unwrap() < 3_600.0, "{text}");
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -44,6 +45,20 @@ impl Program {
     pub(crate) fn json(&mut self) -> Value {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Waits until it has a handler for a signal, which would end it before.
+    pub(crate) fn until_it_hears(&self, signal: Signal) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let handles = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (signal.as_raw() - 1) != 0
+        };
+        while !handles() {
+            assert!(Instant::now() < deadline, "it never listens for {signal:?}");
+            std::thread::yield_now();
+        }
     }
 
     /// Sends it a signal.
