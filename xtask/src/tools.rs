@@ -80,13 +80,15 @@ const SETPRIV: Tool = Tool::debian("setpriv", "util-linux");
 const CHROMIUM: Tool = Tool::debian("chromium", "chromium");
 const TASKSET: Tool = Tool::debian("taskset", "util-linux");
 const SS: Tool = Tool::debian("ss", "iproute2");
+pub(crate) const VALGRIND: Tool = Tool::debian("valgrind", "valgrind");
 const NGINX: Tool = Tool::debian("nginx", "nginx-light");
 
 /// What the interop cases call.
 pub(crate) const INTEROP: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, SETPRIV, CHROMIUM];
 
 /// What the acceptance calls besides.
-pub(crate) const ACCEPTANCE: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, TASKSET, SS, NGINX];
+pub(crate) const ACCEPTANCE: &[Tool] =
+    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, TASKSET, SS, NGINX, VALGRIND];
 
 /// Where a program is: on the search path, in an administrator's directory that a user's path lacks, or
 /// among the wheels.

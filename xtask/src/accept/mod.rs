@@ -2,6 +2,7 @@
 //! figures it judges by.
 
 mod bulk;
+mod instructions;
 mod mutation;
 mod shards;
 mod speed;
@@ -31,6 +32,7 @@ const PARTS: &[Part] = &[
     Part { name: "four shards on one queue", run: shards::four_shards_on_one_queue },
     Part { name: "four shards on two queues", run: shards::four_shards_on_two_queues },
     Part { name: "ten million messages between shards", run: shards::ten_million_messages },
+    Part { name: "instructions a request and a connection", run: instructions::a_request_and_a_connection },
     Part { name: "speed beside the kernel", run: speed::beside_the_kernel },
 ];
 
