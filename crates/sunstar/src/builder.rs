@@ -47,6 +47,15 @@ impl Tap {
     }
 }
 
+/// Whom the stack asks for the addresses of names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NameService {
+    /// Name servers; no name is known without one.
+    pub(crate) servers: Vec<SocketAddr>,
+    /// Domains that a name with too few dots may be short for.
+    pub(crate) search: Vec<String>,
+}
+
 /// What the stack's packets go through.
 #[derive(Debug)]
 pub enum Device {
@@ -65,6 +74,7 @@ pub struct Builder {
     pub(crate) device: Device,
     pub(crate) addresses: Vec<InterfaceAddress>,
     pub(crate) gateway: Option<IpAddr>,
+    pub(crate) name_service: NameService,
     pub(crate) mtu: Option<usize>,
     pub(crate) pcap: Option<PathBuf>,
     pub(crate) config: ShardConfig,
@@ -99,6 +109,7 @@ impl Builder {
             device: Device::Embedded(Embedded::default()),
             addresses: Vec::new(),
             gateway: None,
+            name_service: NameService::default(),
             mtu: None,
             pcap: None,
             config: ShardConfig::default(),
@@ -130,6 +141,18 @@ impl Builder {
     /// other one of the network by default.
     pub fn gateway(mut self, gateway: IpAddr) -> Self {
         self.gateway = Some(gateway);
+        self
+    }
+
+    /// A server that is asked for the addresses of names ([`Net::resolve`]), mostly on port 53, besides those given before.
+    pub fn name_server(mut self, server: SocketAddr) -> Self {
+        self.name_service.servers.push(server);
+        self
+    }
+
+    /// A domain in which names without a dot are looked for, besides those given before.
+    pub fn search_domain(mut self, domain: impl Into<String>) -> Self {
+        self.name_service.search.push(domain.into());
         self
     }
 

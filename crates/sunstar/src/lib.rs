@@ -91,6 +91,7 @@ mod gateway;
 mod launch;
 mod mailbox;
 pub mod mesh;
+mod names;
 mod net;
 mod quota;
 mod remote;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,15 +11,15 @@ use std::time::Duration;
 use sunstar_stack::time::Instant;
 use sunstar_stack::{
     ConnectOptions, FilterId, InterfaceAddress, InterfaceId, ListenOptions, PacketFilter, Shard, TcpInfo,
-    UdpKey,
 };
 use tokio::task::JoinHandle;
 
 use crate::address::ToSocketAddress;
-use crate::builder::Publish;
+use crate::builder::{NameService, Publish};
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
 use crate::mailbox::{JobError, Mailbox, on_shard};
+use crate::names::Names;
 use crate::remote::Remote;
 use crate::stall::Noted;
 use crate::stats::{ShardStats, Stats, Steered};
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Net {
     engine: Rc<Engine>,
+    names: Rc<Names>,
     published: Rc<[Publish]>,
     steered: Steered,
     /// Of every shard, in the order of their numbers.
@@ -41,11 +43,12 @@ pub struct Net {
 impl Net {
     pub(crate) fn new(
         engine: Rc<Engine>,
+        name_service: NameService,
         published: Rc<[Publish]>,
         steered: Steered,
         mailboxes: Arc<[Mailbox]>,
     ) -> Self {
-        Self { engine, published, steered, mailboxes }
+        Self { names: Rc::new(Names::new(name_service, &engine)), engine, published, steered, mailboxes }
     }
 
     /// Listens for TCP connections on an address of the stack; the unspecified address means all of them, port
@@ -101,11 +104,7 @@ impl Net {
         remote: impl ToSocketAddress,
         options: &ConnectOptions,
     ) -> io::Result<TcpStream> {
-        let remote = remote.to_socket_address()?;
-        let key = self.engine.call(|shard| shard.tcp_connect(remote, options))?;
-        let stream = TcpStream::new(Rc::clone(&self.engine), key);
-        stream.connected().await?;
-        Ok(stream)
+        TcpStream::connect(&self.engine, remote.to_socket_address()?, options).await
     }
 
     /// Binds a UDP socket to an address of the stack; the unspecified address means all of them, port 0 any
@@ -115,8 +114,7 @@ impl Net {
     /// `AddrInUse`, also when another shard has the port; `AddrNotAvailable`, `InvalidInput` for a text that is no
     /// address with a port.
     pub async fn udp_bind(&self, local: impl ToSocketAddress) -> io::Result<UdpSocket> {
-        let local = local.to_socket_address()?;
-        self.udp_bound(self.engine.call(|shard| shard.udp_bind(local))?).await
+        UdpSocket::bind(&self.engine, local.to_socket_address()?).await
     }
 
     /// The same on a port that every shard may bind: each receives the datagrams of the flows that hash to it.
@@ -124,14 +122,19 @@ impl Net {
     /// # Errors
     /// As [`Net::udp_bind`].
     pub async fn udp_bind_shared(&self, local: impl ToSocketAddress) -> io::Result<UdpSocket> {
-        let local = local.to_socket_address()?;
-        self.udp_bound(self.engine.call(|shard| shard.udp_bind_shared(local))?).await
+        UdpSocket::bind_shared(&self.engine, local.to_socket_address()?).await
     }
 
-    async fn udp_bound(&self, key: UdpKey) -> io::Result<UdpSocket> {
-        let socket = UdpSocket::new(Rc::clone(&self.engine), key);
-        socket.bound().await?;
-        Ok(socket)
+    /// The addresses of a name (RFC 1034), from the stack's name servers ([`Builder::name_server`]). A text that is an
+    /// address gives that address. Each shard remembers answers for as long as they say.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that does not exist or has no address, `TimedOut` when no server answers, `Unsupported`
+    /// without a name server, `InvalidInput` for a text that is no name.
+    ///
+    /// [`Builder::name_server`]: crate::Builder::name_server
+    pub async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        self.names.resolve(name).await
     }
 
     /// Opens a socket for ICMP echo requests and their replies.

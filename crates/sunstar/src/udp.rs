@@ -22,13 +22,20 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    pub(crate) fn new(engine: Rc<Engine>, key: UdpKey) -> Self {
-        Self { socket: Socket::new(engine, key), rest: RefCell::default() }
+    /// Binds a socket to an address, and waits until it has its port, which is its shard's alone.
+    pub(crate) async fn bind(engine: &Rc<Engine>, local: SocketAddr) -> io::Result<Self> {
+        Self::bound(engine, engine.call(|shard| shard.udp_bind(local))?).await
     }
 
-    /// Waits until the socket has its port.
-    pub(crate) async fn bound(&self) -> io::Result<()> {
-        self.socket.bound().await
+    /// The same with a port that every shard may bind.
+    pub(crate) async fn bind_shared(engine: &Rc<Engine>, local: SocketAddr) -> io::Result<Self> {
+        Self::bound(engine, engine.call(|shard| shard.udp_bind_shared(local))?).await
+    }
+
+    async fn bound(engine: &Rc<Engine>, key: UdpKey) -> io::Result<Self> {
+        let bound = Self { socket: Socket::new(Rc::clone(engine), key), rest: RefCell::default() };
+        bound.socket.bound().await?;
+        Ok(bound)
     }
 
     /// Fixes the peer: [`UdpSocket::send`] sends to it, and datagrams of others are not received.

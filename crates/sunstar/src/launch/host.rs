@@ -12,6 +12,7 @@ use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::{InterfaceAddress, InterfaceId, Route, ShardConfig};
 
+use crate::builder::NameService;
 use crate::clock::Clock;
 use crate::engine::{Birth, CaptureFailure, Program};
 use crate::error::RunError;
@@ -26,6 +27,7 @@ pub(super) struct Common {
     pub(super) memory: Memory,
     pub(super) seed: [u8; 32],
     pub(super) config: ShardConfig,
+    pub(super) name_service: NameService,
     pub(super) shutdown_deadline: Duration,
     /// What places packets on the queues.
     pub(super) steered: Steered,

@@ -19,7 +19,7 @@ use sunstar_packet::{Memory, QueuePair};
 use sunstar_stack::InterfaceAddress;
 use sunstar_stack::steering::Steering;
 
-use crate::builder::{Builder, Device, Publish, Tap};
+use crate::builder::{Builder, Device, NameService, Publish, Tap};
 use crate::clock::Clock;
 use crate::cores::Cores;
 use crate::engine::{Engine, Wakeup};
@@ -165,6 +165,7 @@ where
         memory: Memory::new(),
         seed: start.seed,
         config: builder.config,
+        name_service: builder.name_service,
         shutdown_deadline: builder.shutdown_deadline,
         steered: start.placed.steered,
         mailboxes: mailboxes.into(),
@@ -280,14 +281,21 @@ where
                 if let Some(theirs) = theirs.take() {
                     drive(other, theirs, Wakeup::Partner(Rc::downgrade(&engine)))?;
                 }
-                let net = Net::new(Rc::clone(other), Rc::default(), Steered::default(), Arc::default());
+                let net = Net::new(
+                    Rc::clone(other),
+                    NameService::default(),
+                    Rc::default(),
+                    Steered::default(),
+                    Arc::default(),
+                );
                 let opened = Gateway::open(&net, stack, publish)?;
                 published = opened.published();
                 gateway = Some(opened);
             }
         }
         let mailboxes = Arc::clone(&common.mailboxes);
-        let net = Net::new(Rc::clone(&engine), published, common.steered.clone(), mailboxes);
+        let (names, steered) = (common.name_service.clone(), common.steered.clone());
+        let net = Net::new(Rc::clone(&engine), names, published, steered, mailboxes);
         if let Some(inbox) = inbox {
             inbox.open(net.clone());
         }

@@ -10,6 +10,7 @@ mod stream;
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -79,6 +80,15 @@ impl Remote {
             RemoteStream::new(&net, stream)
         };
         self.next_shard()?.call(connect).await?
+    }
+
+    /// The addresses of a name, as [`Net::resolve`] gives them, on one shard after the other.
+    ///
+    /// # Errors
+    /// As [`Net::resolve`], and `NotConnected` once the network is shut down.
+    pub async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let name = name.to_owned();
+        self.next_shard()?.call(move |net: Net| async move { net.resolve(&name).await }).await?
     }
 
     /// Runs a job as a task of a shard, with the [`Net`] there, and waits for its result; the first shard is 0.

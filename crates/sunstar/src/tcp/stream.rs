@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sunstar_packet::Fragment;
-use sunstar_stack::{ConnectionKey, Keepalive, Shard, Shutdown, TcpInfo};
+use sunstar_stack::{ConnectOptions, ConnectionKey, Keepalive, Shard, Shutdown, TcpInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
@@ -32,9 +32,16 @@ impl TcpStream {
         Self { socket: Socket::new(engine, key) }
     }
 
-    /// Waits until the connection stands.
-    pub(crate) async fn connected(&self) -> io::Result<()> {
-        self.socket.wait(Direction::Write, |shard, key| shard.tcp_connected(key)).await
+    /// Opens a connection, and waits until it stands.
+    pub(crate) async fn connect(
+        engine: &Rc<Engine>,
+        remote: SocketAddr,
+        options: &ConnectOptions,
+    ) -> io::Result<Self> {
+        let key = engine.call(|shard| shard.tcp_connect(remote, options))?;
+        let stream = Self::new(Rc::clone(engine), key);
+        stream.socket.wait(Direction::Write, |shard, key| shard.tcp_connected(key)).await?;
+        Ok(stream)
     }
 
     /// This end's address and port.
