@@ -105,3 +105,26 @@ impl std::fmt::Debug for Names {
         formatter.debug_struct("Names").field("service", &self.service).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_do_not_answer_or_cannot_be_asked_are_named() {
+        let servers = vec!["10.0.0.1:53".parse().unwrap(), "10.0.0.9:5353".parse().unwrap()];
+        let service = NameService { servers, search: Vec::new() };
+        let names = Names { service, engine: Weak::new(), resolver: OnceCell::new() };
+        let unreachable = io::Error::from(io::ErrorKind::NetworkUnreachable);
+        for (error, kind) in [
+            (NetError::Timeout, io::ErrorKind::TimedOut),
+            (NetError::from(unreachable), io::ErrorKind::NetworkUnreachable),
+            (NetError::Busy, io::ErrorKind::Other),
+        ] {
+            let explained = names.explain("one.test", &error);
+            assert_eq!(explained.kind(), kind);
+            let text = explained.to_string();
+            assert!(text.contains("`one.test`") && text.contains("10.0.0.1:53, 10.0.0.9:5353"), "{text}");
+        }
+    }
+}
