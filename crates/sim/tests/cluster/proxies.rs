@@ -1,6 +1,7 @@
 //! Fewer queues than shards: credits, a device that stops, and shares by weight.
 
-use sunstar_sim::{Cluster, Nic, noise, secs};
+use sunstar_sim::{Cluster, Nic, ms, noise, secs};
+use sunstar_stack::{SocketError, UdpTransmit};
 
 #[test]
 fn no_more_than_the_credits_are_ever_in_the_owners_hands_and_a_stall_stops_the_writers() {
@@ -48,10 +49,10 @@ fn a_saturated_queue_is_shared_by_weight() {
     while cluster.now() < end {
         for (shard, socket) in sockets.iter().enumerate() {
             let payload = vec![0; 300 * (shard + 1)];
-            let transmit = sunstar_stack::UdpTransmit { destination: Some(to), ..Default::default() };
+            let transmit = UdpTransmit { destination: Some(to), ..Default::default() };
             while cluster.shard_mut(shard).udp_send(*socket, &transmit, &payload).is_ok() {}
         }
-        cluster.drive_for(sunstar_sim::ms(5));
+        cluster.drive_for(ms(5));
     }
     let shares = cluster.shares(0);
     let total: u64 = shares.iter().map(|share| share.bytes.get()).sum();
@@ -60,4 +61,31 @@ fn a_saturated_queue_is_shared_by_weight() {
         println!("shard {}: weight {weight}, {:.1} % of the bytes", share.shard.0, is * 100.0);
         assert!((is / due - 1.0).abs() < 0.2, "weight {weight}: {is:.3} of the bytes, {due:.3} due");
     }
+}
+
+#[test]
+fn a_writer_hears_that_its_datagrams_have_left_although_its_shard_has_nothing_more_to_send() {
+    let mut cluster = Cluster::builder(2).queues(1).config(|config| config.udp.send_buffer = 8 << 10).build();
+    // Nobody answers what arrives there.
+    cluster.peer.udp_bind(9);
+    let to = cluster.peer.at(9);
+    let socket = cluster.udp_bind(1, 0, false);
+    cluster.udp_send(1, socket, to, b"who is there?");
+    cluster.drive_for(secs(1));
+    cluster.stall(0, true);
+    let transmit = UdpTransmit { destination: Some(to), ..Default::default() };
+    let mut written = 0;
+    while cluster.shard_mut(1).udp_send(socket, &transmit, &[0; 1_000]).is_ok() {
+        written += 1;
+    }
+    cluster.drive_for(ms(10));
+    assert_eq!(cluster.credits_out(1), written, "all of it is in the owner's hands");
+    let full = cluster.shard_mut(1).udp_send(socket, &transmit, &[0; 1_000]);
+    assert_eq!(full, Err(SocketError::WouldBlock));
+    // From here on nobody touches the shard.
+    cluster.drive_for(ms(10));
+    cluster.stall(0, false);
+    cluster.drive_for(ms(10));
+    assert_eq!(cluster.credits_out(1), 0);
+    assert_eq!(cluster.shard_mut(1).udp_send(socket, &transmit, &[0; 1_000]), Ok(()));
 }
