@@ -81,6 +81,8 @@ pub struct Builder {
     pub(crate) seed: Option<[u8; 32]>,
     pub(crate) shutdown_deadline: Duration,
     pub(crate) pin: bool,
+    /// Empty for any.
+    pub(crate) cores: Vec<usize>,
     pub(crate) spin: Duration,
     pub(crate) shards: u16,
     pub(crate) queues: Option<u16>,
@@ -116,6 +118,7 @@ impl Builder {
             seed: None,
             shutdown_deadline: Duration::from_secs(5),
             pin: true,
+            cores: Vec::new(),
             spin: Duration::from_micros(50),
             shards: 1,
             queues: None,
@@ -192,6 +195,14 @@ impl Builder {
     /// not, but those that the application starts itself inherit it.
     pub fn pin(mut self, pin: bool) -> Self {
         self.pin = pin;
+        self
+    }
+
+    /// The cores that the shards are pinned to, by the system's numbers and in the order of the shards; when shards outnumber
+    /// them they share in turn. By default each has one of all that the process may use, from the one that `run` is
+    /// called on. Two stacks in one process want this, or one may keep the other from running.
+    pub fn cores(mut self, cores: impl Into<Vec<usize>>) -> Self {
+        self.cores = cores.into();
         self
     }
 

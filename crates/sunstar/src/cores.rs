@@ -10,6 +10,15 @@ use crate::quota::{self, MilliCores, WHOLE};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Core(usize);
 
+/// The cores that this process may run shards on, by the system's numbers: what
+/// [`Builder::cores`](crate::Builder::cores) may name.
+///
+/// # Errors
+/// What the system says about the thread's affinity mask.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    Ok(Cores::allowed()?.numbers())
+}
+
 /// The cores this thread might run on when it asked, and how much of them its process may use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cores {
@@ -50,6 +59,23 @@ impl Cores {
     pub(crate) fn place(&self, shards: usize) -> Vec<Core> {
         let cores: Vec<_> = self.in_order(sched_getcpu()).collect();
         cores.into_iter().cycle().take(shards).collect()
+    }
+
+    /// The same with cores that the user has chosen, in their order.
+    ///
+    /// # Errors
+    /// The first of them that the process may not use.
+    pub(crate) fn place_on(&self, chosen: &[usize], shards: usize) -> Result<Vec<Core>, usize> {
+        let is_ours = |core: usize| core < CpuSet::MAX_CPU && self.allowed.is_set(core);
+        match chosen.iter().find(|core| !is_ours(**core)) {
+            Some(core) => Err(*core),
+            None => Ok(chosen.iter().copied().map(Core).cycle().take(shards).collect()),
+        }
+    }
+
+    /// The numbers of all of them.
+    pub(crate) fn numbers(&self) -> Vec<usize> {
+        self.in_order(0).map(|core| core.0).collect()
     }
 
     fn in_order(&self, first: usize) -> impl Iterator<Item = Core> {
@@ -120,6 +146,15 @@ mod tests {
         let placed = cores(&[1, 4, 6], None).place(7);
         assert_eq!(placed.len(), 7);
         assert!(placed[..4] == placed[3..] && placed[0] != placed[1] && placed[1] != placed[2]);
+    }
+
+    #[test]
+    fn chosen_cores_are_taken_in_their_order_and_one_of_others_is_refused() {
+        let ours = cores(&[1, 4, 6], None);
+        assert_eq!(ours.place_on(&[6, 1], 3), Ok(vec![Core(6), Core(1), Core(6)]));
+        assert_eq!(ours.place_on(&[6, 2, 3], 1), Err(2));
+        assert_eq!(ours.place_on(&[CpuSet::MAX_CPU], 1), Err(CpuSet::MAX_CPU));
+        assert_eq!(ours.numbers(), [1, 4, 6]);
     }
 
     #[test]

@@ -124,6 +124,16 @@ pub enum RunError {
     /// The shards cannot share the flows.
     #[error(transparent)]
     Steering(#[from] WeightsError),
+    /// A core was chosen that the process may not use.
+    #[error(
+        "core {core} cannot have a shard: this process may run on {allowed:?} (see taskset(1), cpuset(7))"
+    )]
+    Core {
+        /// The core.
+        core: usize,
+        /// Those that it may use.
+        allowed: Vec<usize>,
+    },
     /// The thread could not be pinned.
     #[error("the thread cannot be pinned to a core: {0}; turn pinning off with `.pin(false)`")]
     Pin(io::Error),

@@ -102,6 +102,7 @@ mod udp;
 
 pub use address::ToSocketAddress;
 pub use builder::{Builder, Device, Embedded, Publish, Tap};
+pub use cores::allowed_cores;
 pub use echo::EchoSocket;
 pub use error::RunError;
 pub use mailbox::JobError;

@@ -462,3 +462,16 @@ fn an_address_in_use_names_it() {
     });
     assert!(taken[0].contains("0.0.0.0:80"), "{}", taken[0]);
 }
+
+#[test]
+fn shards_run_on_the_cores_that_were_chosen() {
+    let allowed = sunstar::allowed_cores().unwrap();
+    let last = *allowed.last().unwrap();
+    let ran_on = patiently(shards(2).cores([last]), |_| async { sunstar::allowed_cores().unwrap() }).unwrap();
+    assert_eq!(ran_on, [[last], [last]]);
+    let refused = shards(1).cores([100_000]).run(|_| async {}).unwrap_err();
+    assert!(
+        matches!(&refused, RunError::Core { core: 100_000, allowed: mine } if *mine == allowed),
+        "{refused}"
+    );
+}

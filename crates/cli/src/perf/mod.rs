@@ -93,7 +93,6 @@ async fn until_signal(net: &Net, options: &PerfOptions, started: &Barrier) -> Re
 fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Result<(), Failure> {
     let shards = options.network.shards();
     let queues = options.network.queues.map_or(shards, std::num::NonZeroU16::get);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mtu = options.network.mtu.map_or(WireConfig::default().mtu, usize::from);
     let wire = WireConfig { mtu, ..WireConfig::default() };
     let wire = if options.no_offload { wire } else { wire.with_offloads() };
@@ -101,13 +100,14 @@ fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Re
     let (left, right): (Vec<_>, Vec<_>) = pairs.map_err(sunstar::RunError::from)?.into_iter().unzip();
     let host = |ends, address: Ipv4Addr| {
         let address = InterfaceAddress { address: address.into(), prefix: 24 };
-        // Each host would begin with the core it finds itself on, and both might find the same.
-        let mut host = Builder::new().device(Device::Wire(ends)).address(address).pin(false);
+        let mut host = Builder::new().device(Device::Wire(ends)).address(address);
         host = host.shards(shards).queues(queues);
-        if 2 * usize::from(shards) > cores {
-            // The two hosts' shards would keep each other from running.
-            host = host.spin(Duration::ZERO);
-        }
+        // Left to themselves, both hosts might choose the same cores; and where there are not enough for all shards, the
+        // scheduler knows better who has something to do.
+        host = match cores_apart(shards.into(), address.address == SERVER) {
+            Some(cores) => host.cores(cores),
+            None => host.pin(false).spin(Duration::ZERO),
+        };
         if !options.network.weights.is_empty() {
             host = host.weights(options.network.weights.clone());
         }
@@ -137,6 +137,14 @@ fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Re
         served?.into_iter().collect::<Result<(), _>>()?;
         conclude(options, measured?)
     })
+}
+
+/// A core for each shard of a host: the server's are the first ones, and the client's come after them. None if there are not
+/// enough for both.
+fn cores_apart(shards: usize, is_server: bool) -> Option<Vec<usize>> {
+    let mine = sunstar::allowed_cores().ok()?;
+    let skipped = if is_server { 0 } else { shards };
+    (mine.len() >= 2 * shards).then(|| mine.into_iter().skip(skipped).take(shards).collect())
 }
 
 /// Puts the shards' figures together, and prints them.

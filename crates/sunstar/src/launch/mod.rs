@@ -157,7 +157,14 @@ where
         spin,
         watch: Arc::clone(watch),
     };
-    let seats: Vec<_> = cores.place(shards).into_iter().zip(&watches).map(seat).collect();
+    let placed = match &builder.cores[..] {
+        [] => cores.place(shards),
+        chosen => {
+            let refused = |core| RunError::Core { core, allowed: cores.numbers() };
+            cores.place_on(chosen, shards).map_err(refused)?
+        }
+    };
+    let seats: Vec<_> = placed.into_iter().zip(&watches).map(seat).collect();
     let mut seats = seats.into_iter();
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
     let common = Common {
