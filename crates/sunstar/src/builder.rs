@@ -89,6 +89,7 @@ pub struct Builder {
     pub(crate) weights: Option<Vec<u32>>,
     pub(crate) steering_program: bool,
     pub(crate) stall_after: Option<Duration>,
+    pub(crate) control: Option<PathBuf>,
 }
 
 impl Default for Builder {
@@ -125,6 +126,7 @@ impl Builder {
             weights: None,
             steering_program: true,
             stall_after: Some(Duration::from_millis(50)),
+            control: None,
         }
     }
 
@@ -249,6 +251,13 @@ impl Builder {
     /// times as often; `None` starts none. Time in which the kernel gave the task no processor does not count.
     pub fn stall_after(mut self, stall_after: Option<Duration>) -> Self {
         self.stall_after = stall_after;
+        self
+    }
+
+    /// A Unix socket by which the stack can be looked at while it runs, by its own user: `sunstar top` does. None by default;
+    /// [`control::default_path`](crate::control::default_path) is where that command looks. The file goes when `run` ends.
+    pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
+        self.control = Some(path.into());
         self
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::control::ControlError;
 use sunstar_device::tap::TapError;
 use sunstar_device::wire::WireError;
 use sunstar_packet::RegionError;
@@ -124,6 +125,9 @@ pub enum RunError {
     /// The shards cannot share the flows.
     #[error(transparent)]
     Steering(#[from] WeightsError),
+    /// The control socket could not be opened.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// A core was chosen that the process may not use.
     #[error(
         "core {core} cannot have a shard: this process may run on {allowed:?} (see taskset(1), cpuset(7))"

@@ -83,6 +83,7 @@
 mod address;
 mod builder;
 mod clock;
+pub mod control;
 mod cores;
 mod echo;
 mod engine;

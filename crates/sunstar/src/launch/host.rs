@@ -14,6 +14,7 @@ use sunstar_stack::{InterfaceAddress, InterfaceId, Route, ShardConfig};
 
 use crate::builder::NameService;
 use crate::clock::Clock;
+use crate::control::ControlSocket;
 use crate::engine::{Birth, CaptureFailure, Program};
 use crate::error::RunError;
 use crate::mailbox::{Inbox, Mailbox};
@@ -45,6 +46,8 @@ pub(super) struct ShardParts<D> {
     pub(super) program: Option<Program>,
     /// Where the shard finds the jobs sent to it.
     pub(super) inbox: Option<Inbox>,
+    /// Where the stack can be looked at; the first shard's.
+    pub(super) control: Option<ControlSocket>,
 }
 
 /// What a shard sends and receives through.
@@ -115,7 +118,15 @@ impl HostDescription<'_> {
         let parts = births.into_iter().zip(ends).zip(queues).zip(failures);
         let part = |(((birth, mesh), queue), capture_failure)| {
             let queue: Option<QueueParts<_>> = queue;
-            queue.map(|queue| ShardParts { birth, mesh, queue, capture_failure, program: None, inbox: None })
+            queue.map(|queue| ShardParts {
+                birth,
+                mesh,
+                queue,
+                capture_failure,
+                program: None,
+                inbox: None,
+                control: None,
+            })
         };
         Ok(parts.filter_map(part).collect())
     }

@@ -21,6 +21,7 @@ use sunstar_stack::steering::Steering;
 
 use crate::builder::{Builder, Device, NameService, Publish, Tap};
 use crate::clock::Clock;
+use crate::control::{self, ControlSocket};
 use crate::cores::Cores;
 use crate::engine::{Engine, Wakeup};
 use crate::error::RunError;
@@ -80,7 +81,9 @@ where
     check(&builder)?;
     let seed = builder.seed.map_or_else(random_seed, Ok)?;
     let weights = builder.weights.take().unwrap_or_else(|| vec![1; builder.shards.into()]);
-    let mut start = Start { seed, steering: steering(&seed, &weights)?, weights, placed: Placed::default() };
+    let control = builder.control.take().map(|path| ControlSocket::open(&path)).transpose()?;
+    let steering = steering(&seed, &weights)?;
+    let mut start = Start { seed, steering, weights, placed: Placed::default(), control };
     let mut addresses = std::mem::take(&mut builder.addresses);
     // What only matters to the device is taken out; the rest of the description goes on.
     match std::mem::replace(&mut builder.device, Device::Embedded(Default::default())) {
@@ -128,6 +131,7 @@ struct Start {
     weights: Vec<u32>,
     steering: Steering,
     placed: Placed,
+    control: Option<ControlSocket>,
 }
 
 /// The device's type is known from here on.
@@ -192,6 +196,7 @@ where
         return Err(RunError::Shards { shards: 0 });
     };
     first_parts.program = start.placed.program;
+    first_parts.control = start.control;
     let watchdog = |stall_after| Watchdog::start(stall_after, cores, watches);
     let watchdog = builder.stall_after.map(watchdog).transpose().map_err(RunError::Watchdog)?;
     let phases = Phases::new(shards);
@@ -275,7 +280,7 @@ where
     let engine = make_engine(common, seat, &parts)?;
     let neighbor = gateway_host.map(|host| Neighbor::make(common, seat, host)).transpose()?;
     let stack = parts.birth.addresses.first().ok_or(RunError::NoAddress)?.address;
-    let inbox = parts.inbox.take();
+    let (inbox, control) = (parts.inbox.take(), parts.control.take());
     let ended = runtime.block_on(async {
         // The first task of all: what is polled before it cannot be told from it.
         tokio::task::spawn_local(Pulse::new(&seat.watch));
@@ -305,6 +310,10 @@ where
         let net = Net::new(Rc::clone(&engine), names, published, steered, mailboxes);
         if let Some(inbox) = inbox {
             inbox.open(net.clone());
+        }
+        if let Some(control) = &control {
+            let listener = control.listener().map_err(RunError::Executor)?;
+            net.spawn_named("the control socket", control::serve(net.clone(), listener));
         }
         phases.arrive(Phase::Started);
         phases.all(Phase::Started).await;
