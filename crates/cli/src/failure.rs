@@ -5,6 +5,7 @@ use std::io;
 use sunstar::RunError;
 
 use crate::http::DirectoryError;
+use crate::top::TopError;
 
 /// Why the command could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub(crate) enum Failure {
         "the measurement broke off: {0}; is the other end a `sunstar perf --server` that can be reached?"
     )]
     Measuring(io::Error),
+    /// There is no running stack to be seen.
+    #[error(transparent)]
+    Top(#[from] TopError),
     /// Signals could not be listened for.
     #[error("cannot wait for SIGINT and SIGTERM: {0}")]
     Signals(io::Error),

@@ -1,4 +1,4 @@
-//! The `sunstar` command: a server, a ping and a yardstick over a TCP/IP stack in this process.
+//! The `sunstar` command: a server, a ping, a yardstick and a dashboard for a TCP/IP stack in this process.
 
 mod failure;
 mod http;
@@ -9,6 +9,7 @@ mod perf;
 mod ping;
 mod serve;
 mod signals;
+mod top;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(json, &error, WRONG_OPTIONS),
         },
+        Command::Top(options) => {
+            top::run(&options).map_or_else(|failure| fail(json, &failure, 1), |()| ExitCode::SUCCESS)
+        }
         Command::Ping(options) => match options.check() {
             Ok(()) => match ping::run(options) {
                 Ok(true) => ExitCode::SUCCESS,

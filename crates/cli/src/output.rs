@@ -38,6 +38,17 @@ impl Output {
         out.flush()
     }
 
+    /// Prints what the user should know of, though the command goes on.
+    pub(crate) fn warn(self, message: impl Display) {
+        let mut error = io::stderr().lock();
+        // Nobody reads it, and the command goes on.
+        let _ = if self.json {
+            writeln!(error, "{}", json!({ "warning": message.to_string() }))
+        } else {
+            writeln!(error, "sunstar: {message}")
+        };
+    }
+
     /// Prints why the command fails.
     pub(crate) fn complain(self, message: impl Display, exit_code: u8) {
         let mut error = io::stderr().lock();

@@ -1,11 +1,12 @@
 //! What a shard counts. Every drop has a name.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 macro_rules! counters {
     ($(#[$outer:meta])* $name:ident { $($(#[$doc:meta])+ $field:ident,)+ }) => {
         $(#[$outer])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct $name { $($(#[$doc])+ pub $field: u64,)+ }
 
         impl $name {
@@ -213,7 +214,8 @@ counters! {
 }
 
 /// Everything a shard counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Turns taken.
     pub turns: u64,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sunstar_packet::{DeviceCounters, PoolCounters, SizeClass};
 use sunstar_stack::steering::ShardId;
 use sunstar_stack::{Counters, InterfaceId, Shard};
@@ -12,7 +12,7 @@ use crate::mesh::ShareCounters;
 use crate::stall::Stall;
 
 /// A reading of all shards.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stats {
     /// One entry a shard, in their order; a shard that does not answer is left out.
     pub shards: Vec<ShardStats>,
@@ -21,7 +21,7 @@ pub struct Stats {
 }
 
 /// How packets find their shard.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SteeringStats {
     /// What places them.
     pub by: SteeredBy,
@@ -34,7 +34,7 @@ pub struct SteeringStats {
 }
 
 /// What places packets on the queues of their shards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SteeredBy {
     /// There is one shard, which has everything.
@@ -74,7 +74,7 @@ impl Stats {
 }
 
 /// A reading of one shard.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShardStats {
     /// Which one.
     pub shard: u16,
@@ -108,7 +108,7 @@ pub struct ShardStats {
 }
 
 /// A reading of the queue that a shard sends through.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QueueStats {
     /// The shard that owns it.
     pub owner: u16,
@@ -117,7 +117,7 @@ pub struct QueueStats {
 }
 
 /// A reading of what one shard has sent through a queue.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ShareStats {
     /// Which shard.
     pub shard: u16,
@@ -130,7 +130,7 @@ pub struct ShareStats {
 }
 
 /// A reading of the rings from a shard's siblings.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct RingStats {
     /// Packets that waited in them when it last turned.
     pub waiting: usize,
@@ -139,7 +139,7 @@ pub struct RingStats {
 }
 
 /// A reading of a shard's buffers.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct PoolStats {
     /// Buffers for a frame of the MTU, in all.
     pub small: usize,
@@ -162,7 +162,7 @@ pub struct PoolStats {
 }
 
 /// A reading of a queue pair.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceStats {
     /// Whether it has a carrier.
     pub up: bool,

@@ -5,6 +5,7 @@ mod ping;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod top;
 mod values;
 
 use std::net::Ipv4Addr;
@@ -16,7 +17,8 @@ use serde::Deserialize;
 
 pub(crate) use perf::{PerfOptions, Test};
 pub(crate) use ping::PingOptions;
-pub(crate) use serve::{ServeOptions, ServeSettings};
+pub(crate) use serve::{Control, ServeOptions, ServeSettings};
+pub(crate) use top::TopOptions;
 pub(crate) use values::{Cidr, DeviceName, PublishedPort};
 
 /// Why the options make no sense together, or could not be read.
@@ -77,7 +79,7 @@ pub(crate) enum OptionsError {
     name = "sunstar",
     version,
     about = "A user-space TCP/IP stack that shares nothing between cores",
-    after_help = "Exit codes: 0 success; `serve`, `perf`: 1 it could not run; `ping`: 1 no reply came, 2 any other \
+    after_help = "Exit codes: 0 success; `serve`, `perf`, `top`: 1 it could not run; `ping`: 1 no reply came, 2 any other \
                   failure; all: 2 the options are wrong.",
     arg_required_else_help = true
 )]
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     Serve(Box<ServeOptions>),
     /// Measure a TCP/IP stack in this process: bytes, requests and connections a second
     Perf(Box<PerfOptions>),
+    /// Look at a running TCP/IP stack: its shards, what they hand to each other, what was dropped
+    Top(TopOptions),
     /// Send ICMP echo requests from a TCP/IP stack in this process
     Ping(PingOptions),
 }

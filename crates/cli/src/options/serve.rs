@@ -36,6 +36,12 @@ pub(crate) struct ServeOptions {
     /// [default: 127.0.0.1:8080:80]
     #[arg(long, value_name = "[IP:]HOST_PORT:PORT")]
     pub(crate) publish: Vec<PublishedPort>,
+    /// Where `sunstar top` finds this server: a Unix socket, for this user only [default: one that it finds by itself]
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) control: Option<PathBuf>,
+    /// Open no such socket
+    #[arg(long, conflicts_with = "control")]
+    pub(crate) no_control: bool,
     /// Print JSON, an object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -71,8 +77,21 @@ pub(crate) struct ServeSettings {
     pub(crate) discard: Option<u16>,
     /// The port of the character generator.
     pub(crate) chargen: Option<u16>,
+    /// Where it can be looked at.
+    pub(crate) control: Control,
     /// Whether to print JSON.
     pub(crate) json: bool,
+}
+
+/// Where a server can be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Where `sunstar top` looks by itself, if that is possible.
+    Default,
+    /// There, and nowhere else.
+    At(PathBuf),
+    /// Nowhere.
+    None,
 }
 
 impl ServeOptions {
@@ -103,6 +122,8 @@ impl ServeOptions {
             chargen: self.chargen.or(file.chargen),
             max_connections: self.max_connections.or(file.max_connections),
             publish: either(self.publish, file.publish),
+            no_control: self.no_control || self.control.is_none() && file.no_control,
+            control: if self.no_control { None } else { self.control.or(file.control) },
             json: self.json || file.json,
             config: self.config,
             network: self.network.or(file.network),
@@ -133,6 +154,11 @@ impl ServeOptions {
         Ok(ServeSettings {
             publish,
             port,
+            control: match self.control {
+                Some(path) => Control::At(path),
+                None if self.no_control => Control::None,
+                None => Control::Default,
+            },
             max_connections: self.max_connections.map_or(10_000, NonZeroU16::get),
             discard: services[1].1,
             chargen: services[2].1,

@@ -11,7 +11,7 @@ fn serve(arguments: &[&str]) -> ServeOptions {
     let line = CommandLine::try_parse_from([&["sunstar", "serve"], arguments].concat()).unwrap();
     match line.command {
         Command::Serve(options) => *options,
-        Command::Perf(_) | Command::Ping(_) => panic!("that was ping"),
+        Command::Perf(_) | Command::Top(_) | Command::Ping(_) => panic!("that was ping"),
     }
 }
 
@@ -19,7 +19,7 @@ fn ping(arguments: &[&str]) -> Result<PingOptions, clap::Error> {
     let line = CommandLine::try_parse_from([&["sunstar", "ping"], arguments].concat())?;
     match line.command {
         Command::Ping(options) => Ok(options),
-        Command::Perf(_) | Command::Serve(_) => panic!("that was serve"),
+        Command::Perf(_) | Command::Top(_) | Command::Serve(_) => panic!("that was serve"),
     }
 }
 

@@ -4,6 +4,7 @@ mod accept;
 mod measure;
 mod report;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::failure::Failure;
 use crate::http::{self, Files, Site};
 use crate::network;
-use crate::options::ServeSettings;
+use crate::options::{Control, ServeSettings};
 use crate::output::Output;
 use crate::signals::Signals;
 use accept::{Service, Stop};
@@ -37,23 +38,42 @@ const MEASURING_CONNECTIONS: usize = 1_000;
 /// The network cannot be run, or it failed; the directory cannot be read.
 pub(crate) fn run(settings: ServeSettings) -> Result<(), Failure> {
     let server = Server {
+        control: control(&settings),
         files: settings.dir.as_deref().map(Files::open).transpose()?,
         stop: watch::Sender::new(false),
         started: Barrier::new(settings.network.shards().into()),
         settings,
     };
     let settings = &server.settings;
-    let ended = network::builder(&settings.network, &settings.publish)
+    let mut builder = network::builder(&settings.network, &settings.publish)
         .config(settings.stack.clone())
-        .shutdown_deadline(CLOSE)
-        .run_on_each(|net| server.serve(net))?;
+        .shutdown_deadline(CLOSE);
+    if let Some(control) = &server.control {
+        builder = builder.control(control);
+    }
+    let ended = builder.run_on_each(|net| server.serve(net))?;
     ended.into_iter().collect()
+}
+
+/// Where the server can be looked at. A default place that cannot be had is no reason not to serve.
+fn control(settings: &ServeSettings) -> Option<PathBuf> {
+    match &settings.control {
+        Control::None => None,
+        Control::At(path) => Some(path.clone()),
+        Control::Default => sunstar::control::default_path()
+            .inspect_err(|error| {
+                Output::new(settings.json).warn(format_args!("`sunstar top` will not find it: {error}"))
+            })
+            .ok(),
+    }
 }
 
 /// What the server's shards have in common.
 struct Server {
     settings: ServeSettings,
     files: Option<Files>,
+    /// Where it can be looked at.
+    control: Option<PathBuf>,
     /// Says that the server is to end.
     stop: watch::Sender<bool>,
     /// Where the shards meet once each of them listens.
@@ -76,7 +96,7 @@ impl Server {
         let mut signals = Signals::listen()?;
         let output = Output::new(self.settings.json);
         let mut services = self.start(net).await?;
-        report::ready(output, net, &self.settings).await?;
+        report::ready(output, net, &self.settings, self.control.as_deref()).await?;
         tokio::select! {
             ended = services.join_next() => return ended.map_or(Ok(()), flatten),
             reason = device_failure(net) => return Err(Failure::Device(reason)),

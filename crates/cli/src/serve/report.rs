@@ -3,15 +3,21 @@
 use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use serde_json::json;
 use sunstar::{InterfaceAddress, Net, Publish, ShardStats};
 
-use crate::options::ServeSettings;
+use crate::options::{Control, ServeSettings};
 use crate::output::Output;
 
 /// Says where the server can be reached.
-pub(super) async fn ready(output: Output, net: &Net, settings: &ServeSettings) -> io::Result<()> {
+pub(super) async fn ready(
+    output: Output,
+    net: &Net,
+    settings: &ServeSettings,
+    control: Option<&Path>,
+) -> io::Result<()> {
     let addresses = net.addresses();
     let device = settings.network.device();
     let reachable = |port| reach(port, net.published(), &addresses);
@@ -35,7 +41,16 @@ pub(super) async fn ready(output: Output, net: &Net, settings: &ServeSettings) -
             let _ = write!(text, "\n{name} at {socket}");
         }
     }
+    match (&settings.control, control) {
+        (_, None) => {}
+        // Nobody has to write what the command finds by itself.
+        (Control::Default, Some(_)) => text.push_str("\nwatch it with `sunstar top`"),
+        (_, Some(path)) => {
+            let _ = write!(text, "\nwatch it with `sunstar top {}`", path.display());
+        }
+    }
     let json = json!({
+        "control": control,
         "listening": listening,
         "device": device.to_string(),
         "addresses": names,

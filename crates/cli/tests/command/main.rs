@@ -7,3 +7,4 @@ mod ping;
 mod program;
 mod refusals;
 mod serve;
+mod top;

@@ -29,7 +29,12 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the command.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = sunstar(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_by(sunstar(arguments))
+    }
+
+    /// Starts the command as it is described.
+    pub(crate) fn start_by(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
@@ -92,8 +97,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it with these further arguments.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut program =
-            Program::start(&[&["serve", "--json", "--publish", "127.0.0.1:0:80"], arguments].concat());
+        Self::start_by(sunstar(&Self::arguments(arguments)))
+    }
+
+    /// All of its arguments, with these further ones.
+    pub(crate) fn arguments<'a>(further: &[&'a str]) -> Vec<&'a str> {
+        [&["serve", "--json", "--publish", "127.0.0.1:0:80"], further].concat()
+    }
+
+    /// Starts it as it is described.
+    pub(crate) fn start_by(command: Command) -> Self {
+        let mut program = Program::start_by(command);
         let ready = program.json();
         Self { program, ready }
     }

@@ -10,7 +10,7 @@ mod listener;
 use std::io;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Who answers at a control socket, and what its stack counted: the answer to `stats`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Introduction {
     /// The program's name.
     pub program: String,
     /// Its process.
     pub pid: u32,
     /// The version of this library.
-    pub version: &'static str,
+    pub version: String,
     /// Seconds since the stack began.
     pub uptime: f64,
     /// What it counted.
@@ -88,7 +88,7 @@ async fn answer(client: UnixStream, net: &Net, started: Instant) -> io::Result<(
                 let introduction = Introduction {
                     program: program(),
                     pid: std::process::id(),
-                    version: env!("CARGO_PKG_VERSION"),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
                     uptime: started.elapsed().as_secs_f64(),
                     stats: net.stats().await,
                 };

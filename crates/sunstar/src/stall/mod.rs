@@ -23,12 +23,12 @@ mod watch;
 mod watchdog;
 
 pub(crate) use noted::{Noted, Pulse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 pub(crate) use watch::Watch;
 pub(crate) use watchdog::Watchdog;
 
 /// A poll of a task that held its shard for longer than it should.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stall {
     /// The task: the name it was spawned under, or else the file and line that spawned it.
     pub task: String,
