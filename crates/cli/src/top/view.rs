@@ -7,7 +7,7 @@ use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table, Wrap};
 use sunstar::ShardStats;
 use sunstar::control::Introduction;
 
@@ -71,7 +71,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     let shards = shown.reading.stats.shards.len() as u16;
     let entries = shown.reading.stats.steering.table.len() as u16;
     let area = frame.area();
-    let lines_of_table = entries.div_ceil(entries_in_a_line(area.width).max(1));
+    let lines_of_table = entries.div_ceil(entries_in_a_line(area.width));
     let steering = if shards > 1 && area.height >= 20 { lines_of_table + 2 } else { 0 };
     let [head, table, picture, below, foot] = Layout::vertical([
         Constraint::Length(4),
@@ -172,9 +172,10 @@ fn draw_shards(frame: &mut Frame<'_>, shown: &Shown, area: Rect) {
     frame.render_widget(table, area);
 }
 
+/// The table's length is a power of two, and so is a line's.
 fn entries_in_a_line(width: u16) -> u16 {
-    // Whole eights look better than whatever fits.
-    width.saturating_sub(2) / 8 * 8
+    let room = width.saturating_sub(2).max(1);
+    1 << room.ilog2()
 }
 
 /// Which shard each entry of the indirection table names, and how hot it is.
@@ -192,7 +193,7 @@ fn steering_picture(shown: &Shown, width: u16) -> Paragraph<'_> {
         Span::styled(digit.to_string(), style)
     };
     let spans: Vec<_> = steering.table.iter().enumerate().map(entry).collect();
-    let in_a_line = usize::from(entries_in_a_line(width).max(1));
+    let in_a_line = usize::from(entries_in_a_line(width));
     let lines: Vec<_> = spans.chunks(in_a_line).map(|line| Line::from(line.to_vec())).collect();
     let title = " the indirection table: which shard has which entry; dim is idle, reversed is hottest ";
     Paragraph::new(lines).block(Block::bordered().title(title))
@@ -221,6 +222,9 @@ fn details_of(shown: &Shown) -> Paragraph<'_> {
         )),
     ];
     for shard in chosen {
+        if shard.queue.shares.len() > 1 {
+            lines.push(shares(shard));
+        }
         if let Some(failure) = &shard.device.failure {
             lines.push(Line::styled(format!("its device failed: {failure}"), shown.style(Color::Red)));
         }
@@ -236,7 +240,17 @@ fn details_of(shown: &Shown) -> Paragraph<'_> {
     lines.extend(
         drops.into_iter().map(|(name, count)| Line::from(format!("{count:>10} {}", name.replace('_', " ")))),
     );
-    Paragraph::new(lines).block(Block::bordered().title(title))
+    Paragraph::new(lines).wrap(Wrap { trim: false }).block(Block::bordered().title(title))
+}
+
+/// Who has sent how much through a shard's queue, all the time that it was there.
+fn shares(shard: &ShardStats) -> Line<'static> {
+    let shares = &shard.queue.shares;
+    let all = shares.iter().map(|share| share.bytes).sum::<u64>().max(1);
+    let part = |bytes: u64| (bytes as f64 / all as f64 * 100.0).round();
+    let parts: Vec<_> =
+        shares.iter().map(|share| format!("shard {} {} %", share.shard, part(share.bytes))).collect();
+    Line::from(format!("queue of shard {}: {}", shard.shard, parts.join(", ")))
 }
 
 fn draw_history(frame: &mut Frame<'_>, shown: &Shown, area: Rect) {
@@ -282,6 +296,10 @@ mod tests {
             shard.counters.ip.sent_bytes = 1_250_000;
         }
         later.stats.shards[0].counters.drops.mesh_full = 12;
+        later.stats.shards[0].queue.shares = serde_json::from_str(
+            r#"[{"shard":0,"weight":1,"frames":1,"bytes":10},{"shard":1,"weight":1,"frames":1,"bytes":30}]"#,
+        )
+        .unwrap();
         let mut shown = Shown::new(reading(shards), Duration::from_secs(1));
         shown.rates = Rates::between(&shown.reading, &later);
         shown.reading = later;
@@ -309,6 +327,7 @@ mod tests {
             "stalls",
             "0123012301230123",
             "12 mesh full",
+            "queue of shard 0: shard 0 25 %, shard 1 75 %",
             "q quit",
         ] {
             assert!(screen.contains(expected), "{expected} is missing:\n{screen}");
