@@ -3,7 +3,8 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Meeting, SERVER, Signal, Trust, connect, get, serve, two_hosts};
@@ -246,4 +247,31 @@ fn a_file_comes_intact_over_a_path_that_loses_one_datagram_in_thirty() {
         get(&trust.connect(&net).await, 2 << 20).await;
     });
     assert!(lost.load(Ordering::Relaxed) > 30, "{lost:?}");
+}
+
+/// Panics on the first packet once it is told to.
+struct Trap(Arc<AtomicBool>);
+
+impl PacketFilter for Trap {
+    fn filter(&mut self, _: InterfaceId, _: &Ipv4Header, packet: Packet) -> Verdict {
+        assert!(!self.0.swap(false, Ordering::Relaxed), "the shard is broken on purpose");
+        Verdict::Pass(packet)
+    }
+}
+
+#[test]
+fn a_shard_that_panics_ends_its_connections_at_once_and_a_new_endpoint_works() {
+    let trust = &Trust::new();
+    against_files(&WireConfig::default(), trust, |net| async move {
+        let trap = Arc::new(AtomicBool::default());
+        net.install_filter(Box::new(Trap(Arc::clone(&trap)))).unwrap();
+        let connection = trust.connect(&net).await;
+        trap.store(true, Ordering::Relaxed);
+        let (mut question, _answer) = connection.open_bi().await.unwrap();
+        question.write_all(b"GET 1").await.unwrap();
+        question.finish().unwrap();
+        let ends = tokio::time::timeout(Duration::from_secs(5), connection.closed()).await;
+        ends.expect("long before QUIC would time out");
+        get(&trust.connect(&net).await, 10_000).await;
+    });
 }

@@ -3,11 +3,13 @@
 
 mod common;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io::{ErrorKind, IoSliceMut};
 use std::process::Command;
 use std::time::Duration;
 
 use common::{Trust, connect, pattern};
+use quinn::udp::{RecvMeta, Transmit};
 use quinn::{Connection, ConnectionError, Endpoint};
 use sunstar::{Builder, Device, Net, Tap};
 
@@ -167,6 +169,27 @@ fn when_the_tap_is_deleted_connections_end_at_once() {
             ends.expect("long before QUIC would time out");
             other.close(0u8.into(), b"");
             served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn what_a_sender_hears_of_a_deleted_tap_the_reader_tells_the_endpoint() {
+    in_namespace("what_a_sender_hears_of_a_deleted_tap_the_reader_tells_the_endpoint", || {
+        on_tap(true, |net| async move {
+            let socket = sunstar_quinn::abstract_socket(net.udp_bind("0.0.0.0:0").await.unwrap());
+            ip("link delete sun0");
+            while net.shard_stats().unwrap().device.failure.is_none() {
+                tokio::task::yield_now().await;
+            }
+            let destination = MACHINE.parse().unwrap();
+            let lost =
+                Transmit { destination, ecn: None, contents: b"lost", segment_size: None, src_ip: None };
+            socket.try_send(&lost).unwrap();
+            let (mut memory, mut metas) = ([0; 100], [RecvMeta::default()]);
+            let mut buffers = [IoSliceMut::new(&mut memory)];
+            let heard = poll_fn(|context| socket.poll_recv(context, &mut buffers, &mut metas)).await;
+            assert_eq!(heard.unwrap_err().kind(), ErrorKind::NetworkDown);
         });
     });
 }
