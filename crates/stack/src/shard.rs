@@ -413,7 +413,9 @@ impl Shard {
 
     /// Whether applications or the device have left something to do: the shard wants a turn soon.
     pub fn has_work(&self) -> bool {
-        self.core.want.any(InterfaceId::DEVICE)
+        // What still wants to leave by a device that is gone never will.
+        let device_failed = self.core.interfaces.get(InterfaceId::DEVICE).failed;
+        !device_failed && self.core.want.any(InterfaceId::DEVICE)
             || self.core.want.any(InterfaceId::LOOPBACK)
             || !self.core.ready.is_empty()
             || self.core.siblings.is_pending()

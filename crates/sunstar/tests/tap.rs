@@ -169,6 +169,24 @@ fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on(
 }
 
 #[test]
+fn what_waits_for_a_deleted_tap_does_not_keep_the_stack_from_ending() {
+    in_namespace("what_waits_for_a_deleted_tap_does_not_keep_the_stack_from_ending", || {
+        let patient = on_tap().shutdown_deadline(Duration::from_secs(30));
+        let started = Instant::now();
+        let ended = run(patient, |net| async move {
+            let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
+            // No turn comes between the two.
+            socket.try_send_to(b"too late", "10.9.0.1:9".parse().unwrap()).unwrap();
+            ip("link delete sun0");
+            let error = socket.recv(&mut [0; 1]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NetworkDown);
+        });
+        ended.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    });
+}
+
+#[test]
 fn a_carrier_that_goes_and_returns_costs_no_connection_not_even_of_a_shard_without_a_queue() {
     in_namespace(
         "a_carrier_that_goes_and_returns_costs_no_connection_not_even_of_a_shard_without_a_queue",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{alone, pattern, two_hosts, two_hosts_that};
 use sunstar::wire::WireConfig;
-use sunstar::{Ecn, UdpTransmit};
+use sunstar::{Builder, Ecn, UdpTransmit};
 use tokio::io::ReadBuf;
 
 #[test]
@@ -282,6 +282,20 @@ fn a_connected_socket_hears_that_nobody_listens() {
         let error = socket.recv(&mut [0; 10]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     });
+}
+
+#[test]
+fn the_first_of_a_networks_addresses_is_the_source() {
+    let host = Builder::new()
+        .address("10.0.0.7/24".parse().unwrap())
+        .address("10.0.0.3/24".parse().unwrap())
+        .address("10.0.0.9/24".parse().unwrap());
+    let source = common::run(host, |net| async move {
+        let socket = net.udp_bind("0.0.0.0:0").await.unwrap();
+        socket.connect("10.0.0.1:9").unwrap();
+        socket.local_addr().unwrap().ip()
+    });
+    assert_eq!(source.unwrap(), Ipv4Addr::new(10, 0, 0, 7));
 }
 
 #[test]

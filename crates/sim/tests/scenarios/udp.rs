@@ -328,6 +328,16 @@ fn a_failed_device_fails_the_sockets_that_need_it() {
 }
 
 #[test]
+fn what_waits_for_a_failed_device_is_no_work_left() {
+    let mut pair = Pair::builder().build();
+    let client = pair.a.udp_bind(0);
+    pair.a.udp_send(client, pair.b.at(53), b"too late");
+    pair.a.fail_device();
+    // A host that has something left to say does not come to rest.
+    pair.drive_for(ms(100));
+}
+
+#[test]
 fn datagrams_wait_while_the_carrier_is_away() {
     let mut pair = Pair::builder().latency(ms(1)).without_ethernet().build();
     let server = pair.b.udp_bind(53);

@@ -1,5 +1,7 @@
 //! Where a packet goes next (RFC 1122 section 3.3.1).
 
+use core::cmp::Reverse;
+
 use sunstar_wire::IpAddress;
 
 use super::interface::{InterfaceId, Interfaces, prefix_matches};
@@ -77,7 +79,9 @@ impl Routes {
             let holds = move |own: &&super::InterfaceAddress| own.contains(destination);
             interface.addresses().iter().filter(holds).map(move |own| (own.prefix, interface, own.address))
         });
-        let nearest = on_link.filter(|(_, it, _)| it.id != InterfaceId::LOOPBACK).max_by_key(|found| found.0);
+        // The first of several that are as near: an interface's first address is the preferred source.
+        let nearest =
+            on_link.filter(|(_, it, _)| it.id != InterfaceId::LOOPBACK).min_by_key(|found| Reverse(found.0));
         let routed =
             self.routes.iter().find(|route| prefix_matches(route.network, route.prefix, destination));
         let group_or_everyone = destination.is_multicast()
