@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::REGISTRAR;
 use super::control::{Claim, Port};
 use crate::socket::{SocketError, SocketHandle};
-use crate::steering::{Owner, PortOwners, ShardId};
+use crate::steering::{Owner, PortChange, PortOwners, ShardId};
 
 /// How a claim of this shard's stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// No claims. Versions of one incarnation are newer than those of any before it.
     pub(super) fn new(incarnation: u32) -> Self {
-        Self { held: BTreeMap::new(), version: u64::from(incarnation) << 32 }
+        Self { held: BTreeMap::new(), version: super::first_version(incarnation) }
     }
 
     /// Claims a port for a socket. Whether the registrar has to be told.
@@ -83,6 +84,11 @@ impl Claims {
     /// What the registrar is to be told of a port.
     pub(super) fn state(&self, port: Port) -> (Claim, u64) {
         self.held.get(&port).map_or((Claim::Nothing, self.version), |held| (held.claim, held.version))
+    }
+
+    /// Whether the shard wants anything of a port.
+    pub(super) fn has(&self, port: Port) -> bool {
+        self.held.contains_key(&port)
     }
 
     pub(super) fn ports(&self) -> impl Iterator<Item = Port> {
@@ -131,8 +137,21 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    pub(super) fn new(shards: u16) -> Self {
-        Self { holdings: BTreeMap::new(), known: vec![0; shards.into()], grants: Vec::new() }
+    /// Takes over what the table says. Who shares a port is not in it: all are taken for holders, and those that are
+    /// none say so. What the registrar's own shard had is gone.
+    pub(super) fn new(shards: u16, owners: &mut PortOwners) -> Self {
+        let holding = |change: PortChange| {
+            let (claim, holders) = match change.owner? {
+                Owner::Shard(shard) => (Claim::Alone, BTreeSet::from([shard])),
+                Owner::EveryShard => (Claim::Shared, (0..shards).map(ShardId).collect()),
+                Owner::Hook(_) => return None,
+            };
+            Some(((change.space, change.port), Holding { claim, holders }))
+        };
+        let holdings = owners.changes_since(0).filter_map(holding).collect();
+        let mut registrar = Self { holdings, known: vec![0; shards.into()], grants: Vec::new() };
+        registrar.on_reborn(owners, REGISTRAR);
+        registrar
     }
 
     /// A shard claims a port, or gives it up. A refusal comes back at once.

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair, RegionError};
-use sunstar_stack::steering::ShardId;
+use sunstar_stack::steering::{PortOwners, ShardId};
 use sunstar_stack::time::Instant;
 use sunstar_stack::{Mesh, Next, Shard, SocketError, SocketHandle, State};
 
@@ -90,7 +90,7 @@ impl Engine {
     /// # Errors
     /// There is no memory for its buffers.
     pub(crate) fn new(birth: Birth, clock: Clock, watch: Arc<Watch>) -> Result<Self, RegionError> {
-        let shard = birth.shard(0, clock.now())?;
+        let shard = birth.shard(0, PortOwners::new(), clock.now())?;
         Ok(Self {
             clock,
             birth,
@@ -126,12 +126,14 @@ impl Engine {
     /// is woken, and finds it aborted.
     fn replace_shard(&self, woken: &mut Vec<Waker>) {
         let broken = self.shard.borrow_mut().take();
-        // It may be in any state; what cannot even be dropped is left where it is.
+        // Plain data, changed in one step: the one thing of the broken shard that can be relied on.
+        let owners = broken.as_ref().map(|shard| shard.steering().owners().clone()).unwrap_or_default();
+        // The rest may be in any state; what cannot even be dropped is left where it is.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(broken)));
         self.closed.borrow_mut().clear();
         woken.extend(self.waiters.borrow_mut().close_all());
         self.incarnation.set(self.incarnation.get() + 1);
-        match self.birth.shard(self.incarnation.get(), self.clock.now()) {
+        match self.birth.shard(self.incarnation.get(), owners, self.clock.now()) {
             Ok(fresh) => {
                 self.birth.memory().reclaim();
                 self.pool.replace(fresh.pool().clone());
