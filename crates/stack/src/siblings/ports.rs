@@ -169,8 +169,9 @@ impl Registrar {
         let verdict = Verdict { to: from, port, granted: true, version };
         let holding =
             self.holdings.entry(port).or_insert_with(|| Holding { claim, holders: BTreeSet::new() });
-        // A new claim stands in the place of the one before.
+        // A new claim stands in the place of the one before, whose verdict nobody waits for.
         holding.holders.remove(&from);
+        self.grants.retain(|grant| (grant.verdict.to, grant.verdict.port) != (from, port));
         if !holding.holders.is_empty() && (claim == Claim::Alone || holding.claim == Claim::Alone) {
             return Some(Verdict { granted: false, ..verdict });
         }
@@ -221,5 +222,46 @@ pub(super) fn outcome(standing: Standing, address: std::net::SocketAddr) -> Resu
         Standing::Granted => Ok(()),
         Standing::Asked => Err(SocketError::WouldBlock),
         Standing::Refused => Err(SocketError::AddressInUse { address }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steering::PortSpace;
+
+    const PORT: Port = (PortSpace::Tcp, 80);
+
+    #[test]
+    fn the_grant_of_a_claim_that_was_replaced_does_not_come_after_the_refusal_of_the_one_in_its_place() {
+        let mut owners = PortOwners::new();
+        let mut registrar = Registrar::new(3, &mut owners);
+        for shard in [1, 2] {
+            assert_eq!(registrar.on_claim(&mut owners, ShardId(shard), PORT, (Claim::Shared, 1)), None);
+        }
+        let refused = registrar.on_claim(&mut owners, ShardId(1), PORT, (Claim::Alone, 2));
+        assert_eq!(refused, Some(Verdict { to: ShardId(1), port: PORT, granted: false, version: 2 }));
+        (0..3).for_each(|shard| registrar.on_known(ShardId(shard), owners.version()));
+        let granted: Vec<_> = registrar.due().into_iter().map(|verdict| verdict.to).collect();
+        assert_eq!(granted, [ShardId(2)]);
+    }
+
+    #[test]
+    fn a_fresh_registrar_goes_by_the_table_of_the_one_before_it() {
+        let mut owners = PortOwners::new();
+        for (port, owner) in
+            [(80, Owner::Shard(ShardId(1))), (81, Owner::Shard(REGISTRAR)), (82, Owner::EveryShard)]
+        {
+            owners.set(PortSpace::Tcp, port, Some(owner));
+        }
+        owners.advance(1 << 32);
+        let mut registrar = Registrar::new(3, &mut owners);
+        assert_eq!(owners.owner(PortSpace::Tcp, 81), None, "what its own shard had is gone");
+        assert!(owners.version() > 1 << 32, "and all are told");
+        let mut claims = |port, claim| {
+            registrar.on_claim(&mut owners, ShardId(2), (PortSpace::Tcp, port), (claim, 1)).is_none()
+        };
+        assert!(!claims(80, Claim::Alone) && claims(81, Claim::Alone));
+        assert!(!claims(82, Claim::Alone) && claims(82, Claim::Shared), "shard 1 may have a share");
     }
 }
