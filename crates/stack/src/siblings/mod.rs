@@ -2,8 +2,8 @@
 //!
 //! All of it is *state*, kept where it belongs; an [`Outbox`] a sibling remembers only *what* that sibling has not been
 //! told since it last changed. A message is made of the state of the moment when there is room for it: what changes
-//! five times meanwhile is told once, nothing is dropped, nobody waits, and an outbox is never larger than what it
-//! speaks of. A shard that begins anew says so, and is told everything again.
+//! five times meanwhile is told once, nothing is dropped, nobody waits. Only of neighbours, whose number strangers decide, an
+//! outbox has a cap, and they are asked for again. A shard that begins anew says so, and is told everything again.
 
 mod control;
 mod groups;
@@ -28,8 +28,8 @@ use crate::steering::{Owner, PortChange, PortOwners, ShardId};
 /// The shard that decides who has which port.
 const REGISTRAR: ShardId = ShardId(0);
 
-/// Neighbours that asked for us and whose owner has not been told, at most.
-const MAX_HEARD: usize = 256;
+/// Neighbours that a sibling is not told of, or asked for, at most, each: strangers decide how many there are.
+const MAX_UNTOLD: usize = 1_024;
 
 /// Control messages heard in one turn at most.
 const HEAR_BUDGET: usize = 256;
@@ -68,6 +68,8 @@ pub(crate) struct Siblings {
     pending: bool,
     /// Sockets whose claim was decided.
     pub(crate) settled: Vec<SocketHandle>,
+    /// News that found no place.
+    untold: u64,
 }
 
 impl Siblings {
@@ -88,6 +90,7 @@ impl Siblings {
             groups: Groups::default(),
             pending: reborn && shards > 1,
             settled: Vec::new(),
+            untold: 0,
         }
     }
 
@@ -117,23 +120,34 @@ impl Siblings {
 
     /// Its owner is to be asked for a neighbour.
     pub(crate) fn want_neighbor(&mut self, owner: ShardId, neighbor: Neighbor) {
-        if let Some(outbox) = self.outbox(owner) {
+        let Some(outbox) = self.outbox(owner) else { return };
+        // Whoever waits asks again.
+        if outbox.wanted.len() < MAX_UNTOLD {
             outbox.wanted.insert(neighbor);
+        } else {
+            self.untold += 1;
         }
     }
 
     /// Its owner is to hear where a neighbour is that asked for us.
     pub(crate) fn heard_neighbor(&mut self, owner: ShardId, neighbor: Neighbor, mac: MacAddress) {
-        // Strangers decide how many there are; a neighbour that is forgotten here is asked for when it is needed.
-        if let Some(outbox) = self.outbox(owner).filter(|outbox| outbox.heard.len() < MAX_HEARD) {
+        let Some(outbox) = self.outbox(owner) else { return };
+        // A neighbour that is forgotten here is asked for when it is needed.
+        if outbox.heard.len() < MAX_UNTOLD {
             outbox.heard.insert(neighbor, mac);
+        } else {
+            self.untold += 1;
         }
     }
 
     /// One sibling is to be told of a neighbour of ours.
     pub(crate) fn tell_neighbor(&mut self, shard: ShardId, neighbor: Neighbor) {
-        if let Some(outbox) = self.outbox(shard) {
+        let Some(outbox) = self.outbox(shard) else { return };
+        // Not only those in the cache: what has left it since is to be told, too.
+        if outbox.neighbors.len() < MAX_UNTOLD {
             outbox.neighbors.insert(neighbor);
+        } else {
+            self.untold += 1;
         }
     }
 
@@ -279,6 +293,7 @@ impl Core {
         if self.siblings.pending {
             self.tell(mesh);
         }
+        self.counters.mesh.untold += std::mem::take(&mut self.siblings.untold);
     }
 
     fn hear(&mut self, from: ShardId, message: Message) {
