@@ -105,7 +105,7 @@ impl Member {
             Queue::Own(queue) => {
                 (self.next.wants_room || queue.wants_room()) && queue.device().has_room_at(now)
             }
-            Queue::Proxy(queue) => self.next.wants_room && queue.has_credits(),
+            Queue::Proxy(queue) => (self.next.wants_room || queue.wants_room()) && queue.has_credits(),
         }
     }
 

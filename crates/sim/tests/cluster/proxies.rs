@@ -1,6 +1,7 @@
 //! Fewer queues than shards: credits, a device that stops, and shares by weight.
 
 use sunstar_sim::{Cluster, Nic, noise, secs};
+use sunstar_stack::UdpTransmit;
 
 #[test]
 fn no_more_than_the_credits_are_ever_in_the_owners_hands_and_a_stall_stops_the_writers() {
@@ -48,7 +49,7 @@ fn a_saturated_queue_is_shared_by_weight() {
     while cluster.now() < end {
         for (shard, socket) in sockets.iter().enumerate() {
             let payload = vec![0; 300 * (shard + 1)];
-            let transmit = sunstar_stack::UdpTransmit { destination: Some(to), ..Default::default() };
+            let transmit = UdpTransmit { destination: Some(to), ..Default::default() };
             while cluster.shard_mut(shard).udp_send(*socket, &transmit, &payload).is_ok() {}
         }
         cluster.drive_for(sunstar_sim::ms(5));
@@ -60,4 +61,22 @@ fn a_saturated_queue_is_shared_by_weight() {
         println!("shard {}: weight {weight}, {:.1} % of the bytes", share.shard.0, is * 100.0);
         assert!((is / due - 1.0).abs() < 0.2, "weight {weight}: {is:.3} of the bytes, {due:.3} due");
     }
+}
+
+#[test]
+fn a_shard_without_a_queue_hears_that_its_datagrams_have_left() {
+    let mut cluster = Cluster::builder(2).queues(1).build();
+    // Somebody is there, and says nothing that would wake the shard.
+    cluster.peer.udp_bind(9);
+    let to = cluster.peer.at(9);
+    let socket = cluster.udp_bind(1, 0, false);
+    cluster.udp_send(1, socket, to, b"who are you?");
+    cluster.drive_for(secs(1));
+    let transmit = UdpTransmit { destination: Some(to), ..UdpTransmit::default() };
+    let send = |cluster: &mut Cluster| cluster.shard_mut(1).udp_send(socket, &transmit, &[0; 1_000]).is_ok();
+    let fill =
+        |cluster: &mut Cluster| std::iter::repeat_with(|| send(cluster)).take_while(|sent| *sent).count();
+    let all = fill(&mut cluster);
+    cluster.drive_for(secs(1));
+    assert_eq!((fill(&mut cluster), cluster.credits_out(1)), (all, 0));
 }
