@@ -224,8 +224,10 @@ impl Engine {
         let mut borrowed = self.shard.borrow_mut();
         let Some(shard) = borrowed.as_mut() else { return Ok(None) };
         let turned = shard.turn(self.clock.now(), device, mesh);
+        let mut closed = false;
         while let Some(handle) = self.next_closed() {
             close(shard, handle);
+            closed = true;
         }
         if let Some(program) = &mut *self.program.borrow_mut() {
             program.follow(shard.steering().owners());
@@ -234,7 +236,8 @@ impl Engine {
         while let Some((handle, ready)) = shard.poll_ready() {
             waiters.take(handle, ready, woken);
         }
-        turned.map(Some)
+        // What a socket that closed has to say was not there yet when the turn looked.
+        turned.map(|next| Some(Next { busy: next.busy || closed, ..next }))
     }
 
     fn next_closed(&self) -> Option<SocketHandle> {
