@@ -373,8 +373,9 @@ impl Shard {
         }
     }
 
-    /// The device is gone: what used it fails.
-    fn fail_device(&mut self) {
+    /// The device is gone: what used it fails. A turn sees that by itself; a fresh shard does not, when the device of the
+    /// one before it had failed already.
+    pub fn fail_device(&mut self) {
         let core = &mut self.core;
         let device = core.interfaces.get_mut(InterfaceId::DEVICE);
         if device.failed {

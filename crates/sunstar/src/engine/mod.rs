@@ -134,7 +134,10 @@ impl Engine {
         woken.extend(self.waiters.borrow_mut().close_all());
         self.incarnation.set(self.incarnation.get() + 1);
         match self.birth.shard(self.incarnation.get(), owners, self.clock.now()) {
-            Ok(fresh) => {
+            Ok(mut fresh) => {
+                if self.device.borrow().failure.is_some() {
+                    fresh.fail_device();
+                }
                 self.birth.memory().reclaim();
                 self.pool.replace(fresh.pool().clone());
                 self.shard.replace(Some(fresh));
