@@ -210,6 +210,9 @@ counters! {
         control_told,
         /// Control messages heard from siblings.
         control_heard,
+        /// News of neighbours that a sibling was not told, because it has not taken so many before: it asks for those that
+        /// it needs.
+        untold,
     }
 }
 

@@ -60,7 +60,8 @@ pub struct ShardSetup {
     pub device: Capabilities,
     /// Its buffers.
     pub pool: Pool,
-    /// How flows are spread over the shards; all siblings have the same.
+    /// How flows are spread over the shards; all siblings have the same. A shard that takes the place of another begins
+    /// with the owners of ports that the other knew: what arrives before it is told more goes astray no more than there.
     pub steering: Steering,
     /// How many shards with this number there were before: siblings tell a fresh shard all that it has to know.
     pub incarnation: u32,
@@ -88,8 +89,7 @@ impl Shard {
     pub fn new(setup: ShardSetup) -> Self {
         let ShardSetup { id, config, seed, device, pool, mut steering, incarnation, now } = setup;
         let mut random = Random::from_key(seed);
-        let siblings = Siblings::new(id, steering.shards(), incarnation);
-        steering.owners_mut().advance(siblings.first_version());
+        let siblings = Siblings::new(id, steering.shards(), incarnation, steering.owners_mut());
         Self {
             id,
             tcp: Tcp::new(id, config.ephemeral_ports, &mut random),
@@ -373,8 +373,9 @@ impl Shard {
         }
     }
 
-    /// The device is gone: what used it fails.
-    fn fail_device(&mut self) {
+    /// The device is gone: what used it fails. A turn sees that by itself; a fresh shard does not, when the device of the
+    /// one before it had failed already.
+    pub fn fail_device(&mut self) {
         let core = &mut self.core;
         let device = core.interfaces.get_mut(InterfaceId::DEVICE);
         if device.failed {

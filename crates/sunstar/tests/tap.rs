@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{pattern, run};
-use sunstar::{Builder, Device, Net, Tap};
+use sunstar::{Builder, Device, InterfaceId, Ipv4Header, Net, Packet, PacketFilter, Tap, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const INSIDE: &str = "SUNSTAR_TEST_IN_NAMESPACE";
@@ -228,4 +228,34 @@ async fn serve_through_an_outage(net: &Net) -> Vec<u8> {
     }
     stream.shutdown().await.unwrap();
     client.await.unwrap()
+}
+
+/// A filter that panics on any packet.
+struct Trap;
+
+impl PacketFilter for Trap {
+    fn filter(&mut self, _: InterfaceId, _: &Ipv4Header, _: Packet) -> Verdict {
+        panic!("the shard is broken on purpose")
+    }
+}
+
+#[test]
+fn a_fresh_shard_knows_that_its_device_is_gone() {
+    in_namespace("a_fresh_shard_knows_that_its_device_is_gone", || {
+        let done = run(on_tap(), |net| async move {
+            let listener = net.tcp_bind("0.0.0.0:7").await.unwrap();
+            ip("link delete sun0");
+            while net.shard_stats().unwrap().device.failure.is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            net.install_filter(Box::new(Trap)).unwrap();
+            let error = net.tcp_connect("127.0.0.1:7").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+            drop(listener);
+            let error = net.tcp_connect("10.9.0.1:7").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NetworkDown);
+            assert_eq!(net.shard_stats().unwrap().restarts, 1);
+        });
+        done.unwrap();
+    });
 }

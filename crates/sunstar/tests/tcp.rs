@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{alone, pattern, two_hosts};
+use common::{alone, pattern, run, two_hosts};
 use sunstar::wire::WireConfig;
 use sunstar::{Builder, Net, State, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -418,7 +418,9 @@ fn bytes_whose_owner_uses_a_socket_when_dropped_do_no_harm() {
     }
     // `Bytes` asks for Send, which a stream is not; on one thread it makes no difference.
     let owner = |stream| send_wrapper::SendWrapper::new(Owner { bytes: pattern(10_000), _stream: stream });
-    alone(|net| async move {
+    // A driver that does not linger has to know that there is something left to say.
+    let host = Builder::new().spin(Duration::ZERO).shutdown_deadline(Duration::from_millis(500));
+    let ended = run(host, |net| async move {
         let (client, mut server) = pair(&net).await;
         let (inner, mut outer) = pair(&net).await;
         struct Wrapped(send_wrapper::SendWrapper<Owner>);
@@ -431,7 +433,10 @@ fn bytes_whose_owner_uses_a_socket_when_dropped_do_no_harm() {
         let mut received = vec![0; 10_000];
         server.read_exact(&mut received).await.unwrap();
         assert!(received == pattern(10_000));
+        let started = std::time::Instant::now();
         assert_eq!(read_all(&mut outer).await, b"", "its stream was closed when the bytes were acknowledged");
+        assert!(started.elapsed() < Duration::from_millis(500), "and nothing else has to wake the shard");
         drop(client);
     });
+    ended.expect("the stack runs, and all buffers come home");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sunstar::mesh::{self, MeshConfig, SharedQueue};
 use sunstar_packet::{Capabilities, Memory, PoolConfig};
 use sunstar_stack::random::Random;
-use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
+use sunstar_stack::steering::{IndirectionTable, PortOwners, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::time::Instant;
 use sunstar_stack::{InterfaceAddress, Next, ShardConfig};
 
@@ -149,7 +149,7 @@ impl ClusterBuilder {
                 random: Random::from_seed(random.next_u64()),
             };
             Member {
-                shard: birth.shard(device, 0, now),
+                shard: birth.shard(device, 0, PortOwners::new(), now),
                 mesh,
                 queue: queue.expect("each shard owns a queue or shares one"),
                 device,

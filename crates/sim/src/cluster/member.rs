@@ -3,7 +3,7 @@
 use sunstar::mesh::{MeshEnd, ProxyQueue, SharedQueue, Shares};
 use sunstar_packet::{Capabilities, Memory, Pool, PoolConfig, QueuePair};
 use sunstar_stack::random::Random;
-use sunstar_stack::steering::{ShardId, Steering};
+use sunstar_stack::steering::{PortOwners, ShardId, Steering};
 use sunstar_stack::time::Instant;
 use sunstar_stack::{InterfaceAddress, InterfaceId, Next, Shard, ShardConfig, ShardSetup, SocketHandle};
 
@@ -27,7 +27,15 @@ pub(super) struct Birth {
 }
 
 impl Birth {
-    pub(super) fn shard(&mut self, device: Capabilities, incarnation: u32, now: Instant) -> Shard {
+    pub(super) fn shard(
+        &mut self,
+        device: Capabilities,
+        incarnation: u32,
+        owners: PortOwners,
+        now: Instant,
+    ) -> Shard {
+        let mut steering = self.steering.clone();
+        *steering.owners_mut() = owners;
         let mut seed = [0; 32];
         self.random.fill(&mut seed);
         let mut shard = Shard::new(ShardSetup {
@@ -36,7 +44,7 @@ impl Birth {
             seed,
             device,
             pool: Pool::new(&self.memory, &self.pool).expect("memory for a shard's buffers"),
-            steering: self.steering.clone(),
+            steering,
             incarnation,
             now,
         });
@@ -130,7 +138,8 @@ impl Member {
     pub(super) fn replace(&mut self, now: Instant) {
         self.incarnation += 1;
         self.open.clear();
-        self.shard = self.birth.shard(self.device, self.incarnation, now);
+        let owners = self.shard.steering().owners().clone();
+        self.shard = self.birth.shard(self.device, self.incarnation, owners, now);
         self.birth.memory.reclaim();
         self.touched = true;
     }

@@ -199,6 +199,11 @@ impl Cluster {
         self.now = end;
     }
 
+    /// One round of turns, of whoever wants one now.
+    pub fn step(&mut self) {
+        self.step_until(self.now);
+    }
+
     /// Until a condition holds, for `patience` at most; whether it holds.
     #[must_use = "whether the condition holds is what a scenario asserts"]
     pub fn drive_until(&mut self, mut condition: impl FnMut(&mut Self) -> bool, patience: Duration) -> bool {

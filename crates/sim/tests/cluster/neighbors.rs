@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use sunstar_sim::decode::Body;
-use sunstar_sim::{Cluster, Nic, ms, secs};
+use sunstar_sim::{Cluster, Nic, ms, secs, us};
 use sunstar_stack::NeighborState;
 use sunstar_wire::MacAddress;
 
@@ -107,6 +107,30 @@ fn a_neighbor_that_asks_for_us_anywhere_is_known_everywhere() {
         }
         assert_eq!(cluster.total(|counters| counters.control.arp_replies_sent), 1);
     }
+}
+
+#[test]
+fn what_a_stopped_sibling_is_to_be_told_of_strangers_has_a_cap_and_what_it_needs_it_asks_for() {
+    let mut cluster = Cluster::builder(4).build();
+    cluster.suspend(3);
+    let mut envelope = cluster.envelope().to_everyone();
+    for stranger in 0..20_000_u32 {
+        let [_, _, high, low] = stranger.to_be_bytes();
+        envelope.source_mac = [0x02, 0, 0, 1, high, low];
+        let question = envelope.arp(true, Ipv4Addr::new(10, 1, high, low), Ipv4Addr::new(10, 0, 0, 2));
+        cluster.inject(stranger as usize % 3, &question);
+        if stranger % 32 == 31 {
+            cluster.drive_for(us(10));
+        }
+    }
+    assert!(cluster.total(|counters| counters.mesh.untold) > 5_000);
+    cluster.wake(3);
+    cluster.drive_for(ms(10));
+    let to = cluster.peer.at(9);
+    let socket = cluster.udp_bind(3, 0, false);
+    cluster.udp_send(3, socket, to, b"hello");
+    cluster.drive_for(ms(100));
+    assert_eq!(cluster.counters(3).drops.host_unreachable, 0);
 }
 
 #[test]

@@ -101,6 +101,30 @@ fn a_connection_outlives_its_listener_on_a_port_that_hashes_elsewhere() {
 }
 
 #[test]
+fn a_connection_opened_from_a_listeners_port_outlives_it_too() {
+    // Whichever shard the flow hashes to, on three of four it does not.
+    for shard in 0..4 {
+        let mut cluster = Cluster::builder(4).build();
+        let there = cluster.peer.listen(7);
+        let (to, from) = (cluster.peer.at(7), cluster.at(80));
+        let listener = cluster.listen(shard, 80, false);
+        let opened = cluster.connect(shard, to, Some(from)).unwrap();
+        cluster.close_listener(shard, listener);
+        let mut accepted = None;
+        let reached = cluster.drive_until(
+            |cluster| {
+                accepted = cluster.peer.try_accept(there);
+                accepted.is_some()
+            },
+            secs(1),
+        );
+        assert!(reached, "from shard {shard}");
+        assert_eq!(cluster.connected(shard, opened), Ok(()));
+        cluster.finish();
+    }
+}
+
+#[test]
 fn a_port_given_up_is_free_for_another_shard() {
     let mut cluster = Cluster::builder(4).build();
     let first = cluster.listen(2, 80, false);

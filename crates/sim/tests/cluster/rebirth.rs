@@ -1,7 +1,9 @@
 //! A shard whose own code has failed: what it had is gone, a fresh one takes its place, the others go on.
 
-use sunstar_sim::{Cluster, Nic, ms, secs};
-use sunstar_stack::{SocketHandle, State};
+use sunstar_sim::{Cluster, Nic, ms, secs, us};
+use sunstar_stack::random::Random;
+use sunstar_stack::steering::{Owner, PortSpace, ShardId};
+use sunstar_stack::{ListenerKey, SocketError, SocketHandle, State};
 
 #[test]
 fn the_others_go_on_the_broken_ones_connections_are_reset_and_the_fresh_one_serves() {
@@ -78,4 +80,115 @@ fn shards_may_fail_again_and_again_at_any_moment() {
         assert_eq!(bound, Ok(()), "round {round}: the claim of a living shard is granted");
     }
     cluster.finish();
+}
+
+#[test]
+fn what_a_fresh_shard_finds_on_its_queue_goes_where_it_belongs() {
+    for fresh in [0, 1, 3] {
+        let mut cluster = Cluster::builder(4).nic(Nic::Queue(fresh)).build();
+        let listener = cluster.listen(2, 80, false);
+        let to = cluster.at(80);
+        let clients: Vec<_> = (0..8).map(|_| cluster.peer.connect(to)).collect();
+        cluster.drive_for(ms(100));
+        let accepted: Vec<_> = std::iter::from_fn(|| cluster.accept(2, listener)).collect();
+        assert_eq!(accepted.len(), 8);
+        // The shard fails while packets for another wait in its queue.
+        cluster.suspend(fresh);
+        for client in &clients {
+            cluster.peer.send(*client, b"hello");
+        }
+        cluster.drive_for(ms(2));
+        cluster.replace(fresh);
+        cluster.wake(fresh);
+        cluster.drive_for(secs(2));
+        for connection in accepted {
+            assert_eq!(
+                cluster.read(2, connection),
+                Ok(b"hello".to_vec()),
+                "of shard 2, through shard {fresh}"
+            );
+        }
+        cluster.finish();
+    }
+}
+
+#[test]
+fn a_port_that_a_fresh_shard_binds_at_once_is_known_to_a_shard_that_was_busy_meanwhile() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::builder(4).seed(seed).build();
+        cluster.listen(1, 80, false);
+        // Whom the busy shard heard last, and so hears last of all next time.
+        cluster.replace(2);
+        cluster.drive_for(ms(1));
+        cluster.suspend(3);
+        cluster.replace(1);
+        let again = cluster.try_listen(1, 80, false).unwrap();
+        cluster.drive_for(ms(1));
+        cluster.wake(3);
+        assert_eq!(cluster.until_bound(1, SocketHandle::Listener(again)), Ok(()));
+        for shard in 0..4 {
+            let owner = cluster.shard(shard).steering().owners().owner(PortSpace::Tcp, 80);
+            assert_eq!(owner, Some(Owner::Shard(ShardId(1))), "shard {shard}, seed {seed}");
+        }
+        cluster.finish();
+    }
+}
+
+/// Whatever fails, and whoever is late: in the end all know the same, and it is what the living have.
+#[test]
+fn in_the_end_every_shard_knows_the_same_owners() {
+    for seed in 0..300 {
+        let mut random = Random::from_seed(seed);
+        let mut cluster = Cluster::builder(3).seed(seed).build();
+        let mut open: Vec<(usize, u16, ListenerKey)> = Vec::new();
+        for _ in 0..30 {
+            let shard = random.below(3) as usize;
+            let port = 80 + random.below(3) as u16;
+            match random.below(8) {
+                0..3 => {
+                    if let Ok(listener) = cluster.try_listen(shard, port, random.below(3) == 0) {
+                        open.push((shard, port, listener));
+                    }
+                }
+                3 if !open.is_empty() => {
+                    let (shard, _, listener) = open.swap_remove(random.below(open.len() as u64) as usize);
+                    cluster.close_listener(shard, listener);
+                }
+                4 => {
+                    cluster.replace(shard);
+                    open.retain(|(of, ..)| *of != shard);
+                }
+                5 => cluster.suspend(shard),
+                6 => cluster.wake(shard),
+                _ => cluster.drive_for(us(random.below(2_000))),
+            }
+            if random.below(2) == 0 {
+                cluster.step();
+            }
+        }
+        (0..3).for_each(|shard| cluster.wake(shard));
+        cluster.drive_for(ms(10));
+        for port in 80..83 {
+            let of = |shard: usize| cluster.shard(shard).steering().owners().owner(PortSpace::Tcp, port);
+            let known = [of(0), of(1), of(2)];
+            assert!(known.iter().all(|owner| *owner == known[0]), "seed {seed}, port {port}: {known:?}");
+            let bound = |(shard, _, listener): &&(usize, u16, ListenerKey)| {
+                cluster.shard(*shard).bound(SocketHandle::Listener(*listener)).is_ok()
+            };
+            let here: Vec<_> = open.iter().filter(|(_, at, _)| *at == port).collect();
+            let bound: Vec<_> = here.iter().filter(|it| bound(it)).map(|(shard, ..)| *shard).collect();
+            match known[0] {
+                Some(Owner::Shard(shard)) => {
+                    assert_eq!(bound, [usize::from(shard.0)], "seed {seed}, port {port}")
+                }
+                Some(_) => assert!(!bound.is_empty(), "seed {seed}, port {port}: shared by nobody"),
+                None => assert!(bound.is_empty(), "seed {seed}, port {port}: bound by {bound:?}, unknown"),
+            }
+            for (shard, _, listener) in here {
+                let undecided = cluster.shard(*shard).bound(SocketHandle::Listener(*listener));
+                assert_ne!(undecided, Err(SocketError::WouldBlock), "seed {seed}, port {port}");
+            }
+        }
+        cluster.finish();
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! All of it is *state*, kept where it belongs; an [`Outbox`] a sibling remembers only *what* that sibling has not been
 //! told since it last changed. A message is made of the state of the moment when there is room for it: what changes
-//! five times meanwhile is told once, nothing is dropped, nobody waits, and an outbox is never larger than what it
-//! speaks of. A shard that begins anew says so, and is told everything again.
+//! five times meanwhile is told once, nothing is dropped, nobody waits. Only of neighbours, whose number strangers decide, an
+//! outbox has a cap, and they are asked for again. A shard that begins anew says so, and is told everything again.
 
 mod control;
 mod groups;
@@ -23,13 +23,13 @@ use crate::core::Core;
 use crate::mesh::Mesh;
 use crate::neighbor::Neighbor;
 use crate::socket::{SocketError, SocketHandle};
-use crate::steering::ShardId;
+use crate::steering::{Owner, PortChange, PortOwners, ShardId};
 
 /// The shard that decides who has which port.
 const REGISTRAR: ShardId = ShardId(0);
 
-/// Neighbours that asked for us and whose owner has not been told, at most.
-const MAX_HEARD: usize = 256;
+/// Neighbours that a sibling is not told of, or asked for, at most, each: strangers decide how many there are.
+const MAX_UNTOLD: usize = 1_024;
 
 /// Control messages heard in one turn at most.
 const HEAR_BUDGET: usize = 256;
@@ -68,27 +68,30 @@ pub(crate) struct Siblings {
     pending: bool,
     /// Sockets whose claim was decided.
     pub(crate) settled: Vec<SocketHandle>,
+    /// News that found no place.
+    untold: u64,
 }
 
 impl Siblings {
-    pub(crate) fn new(me: ShardId, shards: u16, incarnation: u32) -> Self {
+    /// A shard's part. A fresh registrar takes the table of owners over from the one before it.
+    pub(crate) fn new(me: ShardId, shards: u16, incarnation: u32, owners: &mut PortOwners) -> Self {
         let reborn = incarnation > 0;
         let outbox = |_| Outbox { incarnation_unsaid: reborn, ports_told_said: true, ..Outbox::default() };
+        let registrar = (me == REGISTRAR && shards > 1).then(|| {
+            owners.advance(first_version(incarnation));
+            Registrar::new(shards, owners)
+        });
         Self {
             me,
             incarnation,
             outboxes: (0..shards).map(outbox).collect(),
             claims: Claims::new(incarnation),
-            registrar: (me == REGISTRAR && shards > 1).then(|| Registrar::new(shards)),
+            registrar,
             groups: Groups::default(),
             pending: reborn && shards > 1,
             settled: Vec::new(),
+            untold: 0,
         }
-    }
-
-    /// The version a fresh registrar's table begins with, so that its changes are newer than those of the one before.
-    pub(crate) fn first_version(&self) -> u64 {
-        u64::from(self.incarnation) << 32
     }
 
     pub(crate) fn is_alone(&self) -> bool {
@@ -117,23 +120,34 @@ impl Siblings {
 
     /// Its owner is to be asked for a neighbour.
     pub(crate) fn want_neighbor(&mut self, owner: ShardId, neighbor: Neighbor) {
-        if let Some(outbox) = self.outbox(owner) {
+        let Some(outbox) = self.outbox(owner) else { return };
+        // Whoever waits asks again.
+        if outbox.wanted.len() < MAX_UNTOLD {
             outbox.wanted.insert(neighbor);
+        } else {
+            self.untold += 1;
         }
     }
 
     /// Its owner is to hear where a neighbour is that asked for us.
     pub(crate) fn heard_neighbor(&mut self, owner: ShardId, neighbor: Neighbor, mac: MacAddress) {
-        // Strangers decide how many there are; a neighbour that is forgotten here is asked for when it is needed.
-        if let Some(outbox) = self.outbox(owner).filter(|outbox| outbox.heard.len() < MAX_HEARD) {
+        let Some(outbox) = self.outbox(owner) else { return };
+        // A neighbour that is forgotten here is asked for when it is needed.
+        if outbox.heard.len() < MAX_UNTOLD {
             outbox.heard.insert(neighbor, mac);
+        } else {
+            self.untold += 1;
         }
     }
 
     /// One sibling is to be told of a neighbour of ours.
     pub(crate) fn tell_neighbor(&mut self, shard: ShardId, neighbor: Neighbor) {
-        if let Some(outbox) = self.outbox(shard) {
+        let Some(outbox) = self.outbox(shard) else { return };
+        // Not only those in the cache: what has left it since is to be told, too.
+        if outbox.neighbors.len() < MAX_UNTOLD {
             outbox.neighbors.insert(neighbor);
+        } else {
+            self.untold += 1;
         }
     }
 
@@ -160,6 +174,11 @@ impl Siblings {
             outbox.verdicts.insert(port, (granted, version));
         }
     }
+}
+
+/// The version a fresh shard counts from, so that what it says is newer than all that the one before it did.
+fn first_version(incarnation: u32) -> u64 {
+    u64::from(incarnation) << 32
 }
 
 impl Core {
@@ -274,6 +293,7 @@ impl Core {
         if self.siblings.pending {
             self.tell(mesh);
         }
+        self.counters.mesh.untold += std::mem::take(&mut self.siblings.untold);
     }
 
     fn hear(&mut self, from: ShardId, message: Message) {
@@ -286,9 +306,7 @@ impl Core {
             Message::Verdict { port, granted, version } => {
                 self.siblings.on_verdict(Verdict { to: self.siblings.me, port, granted, version });
             }
-            Message::PortChanged(change) => {
-                self.steering.owners_mut().apply(change);
-            }
+            Message::PortChanged(change) => self.on_port_changed(change),
             Message::PortsTold { version, incarnation } => {
                 if incarnation == self.siblings.incarnation
                     && let Some(outbox) = self.siblings.outbox(from)
@@ -306,6 +324,17 @@ impl Core {
         }
     }
 
+    /// The registrar tells of an owner. A fresh one goes by the table of the one before it, which may not have heard all:
+    /// where it takes this shard for a holder and it is none, that is put right.
+    fn on_port_changed(&mut self, change: PortChange) {
+        self.steering.owners_mut().apply(change);
+        let port = (change.space, change.port);
+        let held_here = [Owner::Shard(self.siblings.me), Owner::EveryShard].map(Some).contains(&change.owner);
+        if held_here && !self.siblings.claims.has(port) {
+            self.state_claim(port);
+        }
+    }
+
     /// A sibling says which incarnation it is. If it has begun anew, what it had is gone, and what it has to know is
     /// told again; first of all which incarnation this shard is, which a fresh one cannot know.
     fn on_incarnation(&mut self, sibling: ShardId, incarnation: u32) {
@@ -313,9 +342,12 @@ impl Core {
         if known == Some(incarnation) {
             return;
         }
-        self.steering.owners_mut().forget_shard(sibling);
-        if let Some(registrar) = &mut self.siblings.registrar {
-            registrar.on_reborn(self.steering.owners_mut(), sibling);
+        // A fresh registrar may hear of an old rebirth. What the sibling has not, it says itself when it is told the table.
+        let is_news = self.siblings.incarnation == 0 || known != Some(0);
+        match &mut self.siblings.registrar {
+            Some(registrar) if is_news => registrar.on_reborn(self.steering.owners_mut(), sibling),
+            Some(registrar) => registrar.on_known(sibling, 0),
+            None => {}
         }
         self.siblings.groups.forget(sibling);
         let me = self.siblings.me;
@@ -325,7 +357,10 @@ impl Core {
         let groups: Vec<_> = self.siblings.groups.own().collect();
         let incarnation_unsaid = self.siblings.incarnation > 0;
         let Some(outbox) = self.siblings.outbox(sibling) else { return };
-        *outbox = Outbox { incarnation, incarnation_unsaid, ..Outbox::default() };
+        // What was not told yet still is to be: the fresh one may find older messages in its ring.
+        (outbox.incarnation, outbox.incarnation_unsaid) = (incarnation, incarnation_unsaid);
+        (outbox.ports_told, outbox.ports_told_said, outbox.ports_known) = (0, false, None);
+        outbox.verdicts.clear();
         outbox.neighbors.extend(own);
         outbox.wanted.extend(asked);
         outbox.groups.extend(groups);

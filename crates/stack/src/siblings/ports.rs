@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::REGISTRAR;
 use super::control::{Claim, Port};
 use crate::socket::{SocketError, SocketHandle};
-use crate::steering::{Owner, PortOwners, ShardId};
+use crate::steering::{Owner, PortChange, PortOwners, ShardId};
 
 /// How a claim of this shard's stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// No claims. Versions of one incarnation are newer than those of any before it.
     pub(super) fn new(incarnation: u32) -> Self {
-        Self { held: BTreeMap::new(), version: u64::from(incarnation) << 32 }
+        Self { held: BTreeMap::new(), version: super::first_version(incarnation) }
     }
 
     /// Claims a port for a socket. Whether the registrar has to be told.
@@ -83,6 +84,11 @@ impl Claims {
     /// What the registrar is to be told of a port.
     pub(super) fn state(&self, port: Port) -> (Claim, u64) {
         self.held.get(&port).map_or((Claim::Nothing, self.version), |held| (held.claim, held.version))
+    }
+
+    /// Whether the shard wants anything of a port.
+    pub(super) fn has(&self, port: Port) -> bool {
+        self.held.contains_key(&port)
     }
 
     pub(super) fn ports(&self) -> impl Iterator<Item = Port> {
@@ -131,8 +137,21 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    pub(super) fn new(shards: u16) -> Self {
-        Self { holdings: BTreeMap::new(), known: vec![0; shards.into()], grants: Vec::new() }
+    /// Takes over what the table says. Who shares a port is not in it: all are taken for holders, and those that are
+    /// none say so. What the registrar's own shard had is gone.
+    pub(super) fn new(shards: u16, owners: &mut PortOwners) -> Self {
+        let holding = |change: PortChange| {
+            let (claim, holders) = match change.owner? {
+                Owner::Shard(shard) => (Claim::Alone, BTreeSet::from([shard])),
+                Owner::EveryShard => (Claim::Shared, (0..shards).map(ShardId).collect()),
+                Owner::Hook(_) => return None,
+            };
+            Some(((change.space, change.port), Holding { claim, holders }))
+        };
+        let holdings = owners.changes_since(0).filter_map(holding).collect();
+        let mut registrar = Self { holdings, known: vec![0; shards.into()], grants: Vec::new() };
+        registrar.on_reborn(owners, REGISTRAR);
+        registrar
     }
 
     /// A shard claims a port, or gives it up. A refusal comes back at once.
@@ -150,8 +169,9 @@ impl Registrar {
         let verdict = Verdict { to: from, port, granted: true, version };
         let holding =
             self.holdings.entry(port).or_insert_with(|| Holding { claim, holders: BTreeSet::new() });
-        // A new claim stands in the place of the one before.
+        // A new claim stands in the place of the one before, whose verdict nobody waits for.
         holding.holders.remove(&from);
+        self.grants.retain(|grant| (grant.verdict.to, grant.verdict.port) != (from, port));
         if !holding.holders.is_empty() && (claim == Claim::Alone || holding.claim == Claim::Alone) {
             return Some(Verdict { granted: false, ..verdict });
         }
@@ -202,5 +222,46 @@ pub(super) fn outcome(standing: Standing, address: std::net::SocketAddr) -> Resu
         Standing::Granted => Ok(()),
         Standing::Asked => Err(SocketError::WouldBlock),
         Standing::Refused => Err(SocketError::AddressInUse { address }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steering::PortSpace;
+
+    const PORT: Port = (PortSpace::Tcp, 80);
+
+    #[test]
+    fn the_grant_of_a_claim_that_was_replaced_does_not_come_after_the_refusal_of_the_one_in_its_place() {
+        let mut owners = PortOwners::new();
+        let mut registrar = Registrar::new(3, &mut owners);
+        for shard in [1, 2] {
+            assert_eq!(registrar.on_claim(&mut owners, ShardId(shard), PORT, (Claim::Shared, 1)), None);
+        }
+        let refused = registrar.on_claim(&mut owners, ShardId(1), PORT, (Claim::Alone, 2));
+        assert_eq!(refused, Some(Verdict { to: ShardId(1), port: PORT, granted: false, version: 2 }));
+        (0..3).for_each(|shard| registrar.on_known(ShardId(shard), owners.version()));
+        let granted: Vec<_> = registrar.due().into_iter().map(|verdict| verdict.to).collect();
+        assert_eq!(granted, [ShardId(2)]);
+    }
+
+    #[test]
+    fn a_fresh_registrar_goes_by_the_table_of_the_one_before_it() {
+        let mut owners = PortOwners::new();
+        for (port, owner) in
+            [(80, Owner::Shard(ShardId(1))), (81, Owner::Shard(REGISTRAR)), (82, Owner::EveryShard)]
+        {
+            owners.set(PortSpace::Tcp, port, Some(owner));
+        }
+        owners.advance(1 << 32);
+        let mut registrar = Registrar::new(3, &mut owners);
+        assert_eq!(owners.owner(PortSpace::Tcp, 81), None, "what its own shard had is gone");
+        assert!(owners.version() > 1 << 32, "and all are told");
+        let mut claims = |port, claim| {
+            registrar.on_claim(&mut owners, ShardId(2), (PortSpace::Tcp, port), (claim, 1)).is_none()
+        };
+        assert!(!claims(80, Claim::Alone) && claims(81, Claim::Alone));
+        assert!(!claims(82, Claim::Alone) && claims(82, Claim::Shared), "shard 1 may have a share");
     }
 }

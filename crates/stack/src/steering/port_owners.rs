@@ -140,14 +140,6 @@ impl PortOwners {
         self.version = self.version.max(version);
     }
 
-    /// Takes away what a shard that is gone owned, and leaves the versions alone: the writer's own change will come.
-    pub fn forget_shard(&mut self, shard: ShardId) {
-        let owned = Some(Owner::Shard(shard));
-        for page in self.pages.iter_mut().flatten().flatten() {
-            page.iter_mut().filter(|entry| entry.owner == owned).for_each(|entry| entry.owner = None);
-        }
-    }
-
     /// The last change of each port that changed after `version`, the oldest first. Changes since version
     /// zero make a copy of the whole table.
     pub fn changes_since(&self, version: u64) -> impl Iterator<Item = PortChange> {

@@ -517,6 +517,7 @@ impl Tcp {
         let mut connection =
             Connection::new(tuple, path, State::SynSent, numbers, core.now, &core.config.tcp);
         connection.owned = true;
+        connection.holds_port = core.hold_port((PortSpace::Tcp, tuple.local().port()));
         core.counters.tcp.active_opens += 1;
         let key = self.connections.insert(connection);
         self.table.insert(tuple, Entry::Connection(key));

@@ -2,7 +2,7 @@
 
 use sunstar_packet::{Capabilities, Memory, Pool, PoolConfig, RegionError};
 use sunstar_stack::random::Random;
-use sunstar_stack::steering::{ShardId, Steering};
+use sunstar_stack::steering::{PortOwners, ShardId, Steering};
 use sunstar_stack::time::Instant;
 use sunstar_stack::{InterfaceAddress, InterfaceId, Route, Shard, ShardConfig, ShardSetup};
 
@@ -28,11 +28,18 @@ pub(crate) struct Birth {
 }
 
 impl Birth {
-    /// Makes the shard, after so many that failed.
+    /// Makes the shard, after so many that failed, with what the last of them knew of the owners of ports.
     ///
     /// # Errors
     /// There is no memory for its buffers.
-    pub(crate) fn shard(&self, incarnation: u32, now: Instant) -> Result<Shard, RegionError> {
+    pub(crate) fn shard(
+        &self,
+        incarnation: u32,
+        owners: PortOwners,
+        now: Instant,
+    ) -> Result<Shard, RegionError> {
+        let mut steering = self.steering.clone();
+        *steering.owners_mut() = owners;
         // A fresh shard must not begin with the numbers of the one before.
         let mut random = Random::from_key(self.seed);
         let mut seed = [0; 32];
@@ -43,7 +50,7 @@ impl Birth {
             seed,
             device: self.device,
             pool: Pool::new(&self.memory, &PoolConfig::for_mtu(self.device.mtu))?,
-            steering: self.steering.clone(),
+            steering,
             incarnation,
             now,
         });

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair, RegionError};
-use sunstar_stack::steering::ShardId;
+use sunstar_stack::steering::{PortOwners, ShardId};
 use sunstar_stack::time::Instant;
 use sunstar_stack::{Mesh, Next, Shard, SocketError, SocketHandle, State};
 
@@ -90,7 +90,7 @@ impl Engine {
     /// # Errors
     /// There is no memory for its buffers.
     pub(crate) fn new(birth: Birth, clock: Clock, watch: Arc<Watch>) -> Result<Self, RegionError> {
-        let shard = birth.shard(0, clock.now())?;
+        let shard = birth.shard(0, PortOwners::new(), clock.now())?;
         Ok(Self {
             clock,
             birth,
@@ -126,13 +126,18 @@ impl Engine {
     /// is woken, and finds it aborted.
     fn replace_shard(&self, woken: &mut Vec<Waker>) {
         let broken = self.shard.borrow_mut().take();
-        // It may be in any state; what cannot even be dropped is left where it is.
+        // Plain data, changed in one step: the one thing of the broken shard that can be relied on.
+        let owners = broken.as_ref().map(|shard| shard.steering().owners().clone()).unwrap_or_default();
+        // The rest may be in any state; what cannot even be dropped is left where it is.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(broken)));
         self.closed.borrow_mut().clear();
         woken.extend(self.waiters.borrow_mut().close_all());
         self.incarnation.set(self.incarnation.get() + 1);
-        match self.birth.shard(self.incarnation.get(), self.clock.now()) {
-            Ok(fresh) => {
+        match self.birth.shard(self.incarnation.get(), owners, self.clock.now()) {
+            Ok(mut fresh) => {
+                if self.device.borrow().failure.is_some() {
+                    fresh.fail_device();
+                }
                 self.birth.memory().reclaim();
                 self.pool.replace(fresh.pool().clone());
                 self.shard.replace(Some(fresh));
@@ -222,8 +227,10 @@ impl Engine {
         let mut borrowed = self.shard.borrow_mut();
         let Some(shard) = borrowed.as_mut() else { return Ok(None) };
         let turned = shard.turn(self.clock.now(), device, mesh);
+        let mut closed = false;
         while let Some(handle) = self.next_closed() {
             close(shard, handle);
+            closed = true;
         }
         if let Some(program) = &mut *self.program.borrow_mut() {
             program.follow(shard.steering().owners());
@@ -232,7 +239,8 @@ impl Engine {
         while let Some((handle, ready)) = shard.poll_ready() {
             waiters.take(handle, ready, woken);
         }
-        turned.map(Some)
+        // What a socket that closed has to say was not there yet when the turn looked.
+        turned.map(|next| Some(Next { busy: next.busy || closed, ..next }))
     }
 
     fn next_closed(&self) -> Option<SocketHandle> {

@@ -41,6 +41,13 @@ struct State {
 }
 
 impl State {
+    fn link(&self) -> LinkState {
+        match self.link.load(Ordering::Relaxed) {
+            0 => LinkState::Down,
+            _ => LinkState::Up,
+        }
+    }
+
     fn set_link(&self, link: LinkState) {
         self.link.store(u8::from(link == LinkState::Up), Ordering::Relaxed);
     }
@@ -109,6 +116,7 @@ pub fn share(
             alarm: Arc::clone(owner.2),
             owner: owner.0,
             counters: DeviceCounters::default(),
+            touched: false,
         });
     }
     (sharing, proxies)
@@ -128,6 +136,8 @@ pub struct ProxyQueue {
     alarm: Arc<Alarm>,
     owner: ShardId,
     counters: DeviceCounters,
+    /// Whether there are frames that the owner was not woken for: a shard may break in the middle of a burst.
+    touched: bool,
 }
 
 impl ProxyQueue {
@@ -193,6 +203,7 @@ impl QueuePair for ProxyQueue {
             let (len, segmented) = (packet.len(), packet.notes.segmentation.is_some());
             let departure = packet.notes.departure;
             if self.hand_over(packet, pool) {
+                self.touched = true;
                 self.outstanding += 1;
                 self.noted += usize::from(departure.is_some());
                 self.counters.sent += 1;
@@ -203,7 +214,7 @@ impl QueuePair for ProxyQueue {
                 departure.into_iter().for_each(|departure| source.departed(departure));
             }
         }
-        if taken > 0 {
+        if std::mem::take(&mut self.touched) {
             self.alarm.ring(Alarm::FRAMES);
         }
         Ok(taken)
@@ -214,10 +225,7 @@ impl QueuePair for ProxyQueue {
     }
 
     fn link(&self) -> LinkState {
-        match self.state.link.load(Ordering::Relaxed) {
-            0 => LinkState::Down,
-            _ => LinkState::Up,
-        }
+        self.state.link()
     }
 
     fn wants_room(&self) -> bool {
@@ -325,7 +333,9 @@ impl<D: QueuePair> QueuePair for SharedQueue<D> {
     }
 
     fn wants_room(&self) -> bool {
-        self.holds_back() || self.device.wants_room()
+        // Without a carrier nothing comes out of the rings either, and who waits behind them sees only what is seen here.
+        let cut_off = !self.sources.lanes.is_empty() && self.state.link() == LinkState::Down;
+        self.holds_back() || cut_off || self.device.wants_room()
     }
 
     fn arm(&mut self, wants_room: bool) -> bool {

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use sunstar_packet::{
-    Capabilities, Departure, DeviceError, FrameSource, Memory, Packet, Pool, PoolConfig, QueuePair,
+    Capabilities, Departure, DeviceError, FrameSource, LinkState, Memory, Packet, Pool, PoolConfig, QueuePair,
 };
 
 use super::*;
@@ -80,6 +80,7 @@ struct Ring {
     room: usize,
     sent: Vec<(usize, Option<Departure>)>,
     failed: bool,
+    link: LinkState,
 }
 
 impl QueuePair for Ring {
@@ -106,6 +107,10 @@ impl QueuePair for Ring {
 
     fn receive(&mut self, _: &Pool, _: usize, _: &mut Vec<Packet>) -> Result<usize, DeviceError> {
         Ok(0)
+    }
+
+    fn link(&self) -> LinkState {
+        self.link
     }
 }
 
@@ -144,7 +149,7 @@ fn shared(weights: &[u32]) -> (SharedQueue<Ring>, Vec<ProxyQueue>, Vec<Arc<Alarm
     let alarms: Vec<_> = weights.iter().map(|_| Arc::new(Alarm::new().unwrap())).collect();
     let of = |shard: usize| (ShardId(shard as u16), weights[shard], &alarms[shard]);
     let others: Vec<_> = (1..weights.len()).map(of).collect();
-    let ring = Ring { room: 0, sent: Vec::new(), failed: false };
+    let ring = Ring { room: 0, sent: Vec::new(), failed: false, link: LinkState::Up };
     let (sharing, proxies) = proxy::share(ring.capabilities(), of(0), &others);
     (SharedQueue::new(ring, sharing), proxies, alarms)
 }
@@ -224,4 +229,41 @@ fn a_device_that_fails_fails_its_proxies_too_and_wakes_them() {
     assert!(queue.pull(&own, 64, &mut Shard::new(&own, 0, 0)).is_err());
     assert!(rustix::io::read(alarms[1].descriptor(), &mut [0; 8]).is_ok());
     assert!(proxies[0].pull(&theirs, 64, &mut Shard::new(&theirs, 1, 1)).is_err());
+}
+
+#[test]
+fn a_shared_queue_without_a_carrier_is_looked_at_until_its_proxies_know_of_its_return() {
+    let (mut queue, proxies, _alarms) = shared(&[1, 1]);
+    queue.device.link = LinkState::Down;
+    assert_eq!((queue.link(), proxies[0].link()), (LinkState::Down, LinkState::Down));
+    assert!(queue.wants_room(), "a proxy hands over nothing that would wake the owner");
+    queue.device.link = LinkState::Up;
+    assert_eq!((queue.link(), proxies[0].link()), (LinkState::Up, LinkState::Up));
+    assert!(!queue.wants_room());
+    let (mut unshared, ..) = shared(&[1]);
+    unshared.device.link = LinkState::Down;
+    assert_eq!(unshared.link(), LinkState::Down);
+    assert!(!unshared.wants_room(), "nobody else looks");
+}
+
+#[test]
+fn frames_handed_over_before_their_shard_broke_wake_the_owner() {
+    struct Breaks<'a>(Shard<'a>);
+    impl FrameSource for Breaks<'_> {
+        fn next(&mut self) -> Option<Packet> {
+            Some(self.0.next().expect("the shard is broken on purpose"))
+        }
+
+        fn departed(&mut self, _: Departure) {}
+    }
+    let memory = Memory::new();
+    let theirs = pool(&memory);
+    let (_queue, mut proxies, alarms) = shared(&[1, 1]);
+    alarms[0].ask(Alarm::FRAMES);
+    let mut breaks = Breaks(Shard::new(&theirs, 1, 100));
+    let turn = std::panic::AssertUnwindSafe(|| proxies[0].pull(&theirs, 64, &mut breaks));
+    assert!(std::panic::catch_unwind(turn).is_err());
+    assert_eq!(proxies[0].outstanding(), 1);
+    proxies[0].pull(&theirs, 64, &mut Shard::new(&theirs, 0, 0)).unwrap();
+    assert!(rustix::io::read(alarms[0].descriptor(), &mut [0; 8]).is_ok());
 }
