@@ -242,7 +242,10 @@ impl Shard {
         let here = here || siblings.is_empty();
         for sibling in siblings {
             // A frame that arrived is this shard's own, and can be shared.
-            let Some(copy) = frame.share() else { continue };
+            let Some(copy) = frame.share() else {
+                self.core.counters.drops.no_loan += 1;
+                continue;
+            };
             if self.core.forward(sibling, interface, copy, mesh) {
                 self.core.counters.mesh.group_forwarded += 1;
             }
@@ -382,7 +385,8 @@ impl Shard {
             return;
         }
         (device.up, device.failed) = (false, true);
-        core.neighbors.flush(InterfaceId::DEVICE, &mut core.timers, &mut core.counters);
+        let unsent = core.neighbors.flush(InterfaceId::DEVICE, &mut core.timers);
+        core.drop_unsent(unsent);
         self.tcp.on_device_failed(&mut self.core);
         self.udp.on_device_failed(&mut self.core);
     }

@@ -159,7 +159,7 @@ impl Net {
     }
 
     /// Installs a packet filter on this shard, behind those already there: it sees the packets that this shard receives,
-    /// and no other's.
+    /// and no other's. A shard that begins anew after a panic has none ([`ShardStats::restarts`] says so): install them again.
     ///
     /// # Errors
     /// `NotConnected` once the network is shut down.

@@ -1,5 +1,7 @@
 //! ARP in and out (RFC 826; the checks of RFC 5227 and of the reliability page).
 
+use std::collections::VecDeque;
+
 use sunstar_packet::{HEADROOM, Packet, Pool, SizeClass};
 use sunstar_wire::arp::{ArpOperation, ArpPacket};
 use sunstar_wire::{EtherType, IpAddress, MacAddress};
@@ -7,7 +9,6 @@ use sunstar_wire::{EtherType, IpAddress, MacAddress};
 use super::entry::State;
 use super::{Message, Neighbors};
 use crate::core::{Addressed, Core, Timer};
-use crate::counters::Counters;
 use crate::ip::{Interface, InterfaceId};
 use crate::timer::TimerWheel;
 
@@ -116,13 +117,14 @@ impl Neighbors {
         self.messages[usize::from(interface.0)].clear();
     }
 
-    /// Forgets every neighbour of an interface.
+    /// Forgets every neighbour of an interface. What waited for one of them comes back.
+    #[must_use = "senders want to hear what became of their packets"]
     pub(crate) fn flush(
         &mut self,
         interface: InterfaceId,
         timers: &mut TimerWheel<Timer>,
-        counters: &mut Counters,
-    ) {
+    ) -> VecDeque<Packet> {
+        let mut unsent = VecDeque::new();
         let keys: Vec<_> = self
             .entries
             .iter()
@@ -131,7 +133,7 @@ impl Neighbors {
             .collect();
         for key in keys {
             let entry = &mut self.entries[key];
-            counters.drops.host_unreachable += entry.packets.len() as u64;
+            unsent.extend(entry.packets.drain(..));
             self.woken.extend(entry.waiters.drain(..).map(|waiter| (waiter, false)));
             if let Some(timer) = entry.timer.take() {
                 timers.cancel(timer);
@@ -139,6 +141,7 @@ impl Neighbors {
             self.remove(key);
         }
         self.forget_messages(interface);
+        unsent
     }
 }
 

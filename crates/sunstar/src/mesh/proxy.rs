@@ -294,6 +294,15 @@ impl<D: QueuePair> SharedQueue<D> {
     }
 }
 
+impl<D> Drop for SharedQueue<D> {
+    /// Siblings that send through it must not wait for what will never come.
+    fn drop(&mut self) {
+        let reason = "the shard whose queue it was has ended".to_owned();
+        let _ = self.state.failure.set(DeviceError { reason });
+        self.sources.lanes.iter().for_each(|lane| lane.alarm.wake());
+    }
+}
+
 impl<D: QueuePair> QueuePair for SharedQueue<D> {
     fn capabilities(&self) -> Capabilities {
         self.device.capabilities()

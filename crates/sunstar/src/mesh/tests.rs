@@ -267,3 +267,15 @@ fn frames_handed_over_before_their_shard_broke_wake_the_owner() {
     proxies[0].pull(&theirs, 64, &mut Shard::new(&theirs, 0, 0)).unwrap();
     assert!(rustix::io::read(alarms[0].descriptor(), &mut [0; 8]).is_ok());
 }
+
+#[test]
+fn a_queue_whose_owner_has_ended_fails_for_its_proxies_too() {
+    let memory = Memory::new();
+    let theirs = pool(&memory);
+    let (queue, mut proxies, alarms) = shared(&[1, 1]);
+    assert!(!proxies[0].arm(false));
+    drop(queue);
+    assert!(rustix::io::read(alarms[1].descriptor(), &mut [0; 8]).is_ok());
+    assert!(proxies[0].arm(false));
+    assert!(proxies[0].pull(&theirs, 64, &mut Shard::new(&theirs, 1, 1)).is_err());
+}
