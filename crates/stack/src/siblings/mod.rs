@@ -313,10 +313,11 @@ impl Core {
         if known == Some(incarnation) {
             return;
         }
-        self.steering.owners_mut().forget_shard(sibling);
+        // First of all by its writer, whose change of each port is then told to every copy.
         if let Some(registrar) = &mut self.siblings.registrar {
             registrar.on_reborn(self.steering.owners_mut(), sibling);
         }
+        self.steering.owners_mut().forget_shard(sibling);
         self.siblings.groups.forget(sibling);
         let me = self.siblings.me;
         let (own, asked): (Vec<_>, Vec<_>) =
