@@ -168,6 +168,44 @@ fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on(
     });
 }
 
+/// Datagrams that each shard of a stack of two finds on its own queue, out of 400 flows to one port.
+fn on_each_queue(builder: Builder) -> Vec<u64> {
+    let (listening, sent) = (tokio::sync::Barrier::new(2), tokio::sync::Barrier::new(2));
+    let (listening, sent) = (&listening, &sent);
+    let builder = builder.shards(2).shutdown_deadline(Duration::from_millis(500));
+    let received = builder.run_on_each(|net| async move {
+        let _socket = net.udp_bind_shared("0.0.0.0:9").await.unwrap();
+        listening.wait().await;
+        if net.shard() == 0 {
+            machine(|| {
+                for port in 20_000..20_400 {
+                    let socket = MachineSocket::bind(("10.9.0.1", port)).unwrap();
+                    socket.send_to(b"!", "10.9.0.2:9").unwrap();
+                    // The kernel lets few wait for an answer about the neighbour, and the tap has a queue of 500.
+                    std::thread::sleep(Duration::from_millis(if port == 20_000 { 300 } else { 1 }));
+                }
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        sent.wait().await;
+        net.shard_stats().unwrap().device.received
+    });
+    received.unwrap()
+}
+
+#[test]
+fn a_tap_that_was_there_before_does_not_steer_by_the_program_of_whoever_had_it() {
+    in_namespace("a_tap_that_was_there_before_does_not_steer_by_the_program_of_whoever_had_it", || {
+        ip("tuntap add dev sun0 mode tap multi_queue");
+        ip("link set sun0 up");
+        // With the program everything is on the second shard's queue; where none may be loaded, there is nothing to see.
+        on_each_queue(on_tap().weights([0, 1]));
+        let found = on_each_queue(on_tap().steering_program(false));
+        assert!(found.iter().all(|received| *received > 100), "by itself the tap spreads flows: {found:?}");
+    });
+}
+
 #[test]
 fn a_carrier_that_goes_and_returns_costs_no_connection_not_even_of_a_shard_without_a_queue() {
     in_namespace(
