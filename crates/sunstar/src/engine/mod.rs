@@ -131,6 +131,9 @@ impl Engine {
         self.closed.borrow_mut().clear();
         woken.extend(self.waiters.borrow_mut().close_all());
         self.incarnation.set(self.incarnation.get() + 1);
+        if let Some(program) = &mut *self.program.borrow_mut() {
+            program.begin_anew();
+        }
         match self.birth.shard(self.incarnation.get(), self.clock.now()) {
             Ok(fresh) => {
                 self.birth.memory().reclaim();
