@@ -5,9 +5,12 @@ mod common;
 use std::io::{ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
-use common::{Threads, alone, pattern, threads, two_hosts, two_hosts_that};
+use common::{Threads, alone, pattern, run, threads, two_hosts, two_hosts_that};
 use sunstar::wire::WireConfig;
-use sunstar::{Builder, ConnectOptions, Net, Remote, RemoteListener, RemoteStream, ShardConfig, TcpStream};
+use sunstar::{
+    Builder, ConnectOptions, InterfaceId, Ipv4Header, Net, Packet, PacketFilter, Remote, RemoteListener,
+    RemoteStream, ShardConfig, TcpStream, Verdict,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 
@@ -451,6 +454,58 @@ fn a_listener_that_is_closed_resets_who_was_not_accepted_and_lets_its_port_go() 
             }
         }
     });
+}
+
+/// Whichever packet comes, it breaks the shard.
+struct Breaks;
+
+impl PacketFilter for Breaks {
+    fn filter(&mut self, _: InterfaceId, _: &Ipv4Header, _: Packet) -> Verdict {
+        panic!("the shard is broken on purpose");
+    }
+}
+
+/// Breaks a shard that listens; and the fresh one, as soon as it wants to listen again.
+async fn break_twice(net: Net) {
+    for restarts in 1..=2 {
+        // It listens, or wants to.
+        while net.shard_stats().unwrap().listeners == 0 {
+            tokio::task::yield_now().await;
+        }
+        net.install_filter(Box::new(Breaks)).unwrap();
+        while net.shard_stats().unwrap().restarts < restarts {
+            // Half of these find this shard, and no other answers.
+            let connect = net.tcp_connect("127.0.0.1:9");
+            let _ = tokio::time::timeout(Duration::from_millis(10), connect).await;
+        }
+    }
+}
+
+#[test]
+fn a_listener_listens_again_on_a_shard_that_fails_once_more_before_it_could() {
+    let threads = &threads();
+    let builder = Builder::new().shards(2).shutdown_deadline(Duration::from_millis(500));
+    let listens = run(builder, |net| async move {
+        let listener = net.remote().tcp_bind("0.0.0.0:80").await.unwrap();
+        let (remote, (twice, broken)) = (net.remote(), std::sync::mpsc::channel());
+        let breaking = threads.spawn(async move {
+            let broken = remote.on_shard(1, break_twice).await;
+            twice.send(()).unwrap();
+            broken
+        });
+        // Who has which port is decided here: nobody listens again while this thread stands still.
+        broken.recv_timeout(Duration::from_secs(30)).unwrap();
+        breaking.await.unwrap().unwrap();
+        let again = async {
+            while net.stats().await.shards[1].listeners == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let again = tokio::time::timeout(Duration::from_secs(5), again).await;
+        drop(listener);
+        again.is_ok()
+    });
+    assert!(listens.unwrap());
 }
 
 #[test]

@@ -168,6 +168,52 @@ fn when_the_tap_is_deleted_its_sockets_fail_at_once_and_the_application_goes_on(
     });
 }
 
+/// Datagrams that each shard of a stack of two finds on its own queue, out of 400 flows to one port.
+fn on_each_queue(builder: Builder) -> Vec<u64> {
+    let (listening, sent) = (tokio::sync::Barrier::new(2), tokio::sync::Barrier::new(2));
+    let (listening, sent) = (&listening, &sent);
+    let builder = builder.shards(2).shutdown_deadline(Duration::from_millis(500));
+    let received = builder.run_on_each(|net| async move {
+        let _socket = net.udp_bind_shared("0.0.0.0:9").await.unwrap();
+        listening.wait().await;
+        if net.shard() == 0 {
+            // The kernel lets few wait for an answer about a neighbour, so it is to know us first.
+            let echo = net.echo().await.unwrap();
+            echo.send([10, 9, 0, 1].into(), 1, 64, b"").await.unwrap();
+            echo.recv().await.unwrap();
+            machine(|| {
+                for port in 20_000..20_400 {
+                    let socket = MachineSocket::bind(("10.9.0.1", port)).unwrap();
+                    socket.send_to(b"!", "10.9.0.2:9").unwrap();
+                }
+            })
+            .await;
+            let received = async || {
+                let shards = net.stats().await.shards;
+                shards.iter().map(|shard| shard.counters.udp.received).sum::<u64>()
+            };
+            while received().await < 400 {
+                tokio::task::yield_now().await;
+            }
+        }
+        sent.wait().await;
+        net.shard_stats().unwrap().device.received
+    });
+    received.unwrap()
+}
+
+#[test]
+fn a_tap_that_was_there_before_does_not_steer_by_the_program_of_whoever_had_it() {
+    in_namespace("a_tap_that_was_there_before_does_not_steer_by_the_program_of_whoever_had_it", || {
+        ip("tuntap add dev sun0 mode tap multi_queue");
+        ip("link set sun0 up");
+        // With the program everything is on the second shard's queue; where none may be loaded, there is nothing to see.
+        on_each_queue(on_tap().weights([0, 1]));
+        let found = on_each_queue(on_tap().steering_program(false));
+        assert!(found.iter().all(|received| *received > 100), "by itself the tap spreads flows: {found:?}");
+    });
+}
+
 #[test]
 fn what_waits_for_a_deleted_tap_does_not_keep_the_stack_from_ending() {
     in_namespace("what_waits_for_a_deleted_tap_does_not_keep_the_stack_from_ending", || {

@@ -64,6 +64,30 @@ fn claims_survive_the_registrar_and_those_of_the_dead_are_free() {
 }
 
 #[test]
+fn a_copy_that_hears_late_of_a_dead_shards_port_hears_that_it_was_given_up_too() {
+    for (broken, late) in [(1, 2), (2, 1), (3, 2), (2, 3)] {
+        let mut cluster = Cluster::builder(4).build();
+        let owner =
+            |cluster: &Cluster, shard| cluster.shard(shard).steering().owners().owner(PortSpace::Tcp, 80);
+        cluster.suspend(late);
+        cluster.try_listen(broken, 80, false).unwrap();
+        cluster.drive_for(ms(1));
+        let known = cluster.shard(0).steering().owners().version();
+        assert_eq!(owner(&cluster, 0), Some(Owner::Shard(ShardId(broken as u16))));
+        cluster.replace(broken);
+        cluster.drive_for(ms(1));
+        // It has both to hear now: whose the port is, and that its owner has died.
+        cluster.wake(late);
+        cluster.drive_for(ms(1));
+        for shard in 0..4 {
+            assert_eq!(owner(&cluster, shard), None, "shard {broken} broke, and shard {shard} knows");
+        }
+        let told = cluster.shard(0).steering().owners().changes_since(known).count();
+        assert_eq!(told, 1, "whoever follows the table hears of it");
+    }
+}
+
+#[test]
 fn shards_may_fail_again_and_again_at_any_moment() {
     let mut cluster = Cluster::builder(4).nic(Nic::Random).seed(9).build();
     for round in 0..60 {

@@ -23,9 +23,13 @@ impl Placed {
 
     /// A program in the kernel for a tap of several queues; software where the kernel refuses it, or nobody wants it.
     pub(super) fn on_tap(steering: &Steering, queues: &[TapQueue], wanted: bool) -> Self {
-        let (Some(first), true) = (queues.first().filter(|_| queues.len() > 1), wanted) else {
+        let Some(first) = queues.first() else { return Self::by_software(steering, None) };
+        // A tap outlives its owners, and so does the program of the last one, whose key and table are nobody's now. A
+        // kernel that cannot take it off has none.
+        let _ = TapSteering::detach(first);
+        if queues.len() == 1 || !wanted {
             return Self::by_software(steering, None);
-        };
+        }
         let count = queues.len() as u16;
         let entries = steering.table().entries();
         let table: Vec<u16> = entries.iter().map(|shard| shard.0 % count).collect();

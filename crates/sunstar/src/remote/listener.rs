@@ -89,6 +89,16 @@ impl RemoteListener {
     }
 }
 
+/// Listens on the fresh shard; on the next one, if that has failed before it could.
+async fn listen_again(net: &Net, local: SocketAddr) -> io::Result<TcpListener> {
+    loop {
+        match net.tcp_bind_shared(local).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            bound => return bound,
+        }
+    }
+}
+
 /// Accepts a shard's connections as long as somebody takes them, and then stops listening. When the shard has failed,
 /// it listens again on the fresh one.
 async fn accept(net: Net, accepted: mpsc::Sender<Unaccepted>, mut listener: TcpListener, local: SocketAddr) {
@@ -101,7 +111,7 @@ async fn accept(net: Net, accepted: mpsc::Sender<Unaccepted>, mut listener: TcpL
         let (stream, peer) = match next {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
-                let Ok(again) = net.tcp_bind_shared(local).await else { break };
+                let Ok(again) = listen_again(&net, local).await else { break };
                 listener = again;
                 continue;
             }
