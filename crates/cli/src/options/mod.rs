@@ -53,6 +53,16 @@ pub(crate) enum OptionsError {
         "there is nobody to measure against on that device: name a server (another `sunstar perf --server`), or leave --device and --address out to measure in memory"
     )]
     NoServer,
+    /// Something that is said of a device, where there is none.
+    #[error(
+        "{0} is about a device, and both ends are in memory: leave it out, or name a server to measure against"
+    )]
+    InMemory(&'static str),
+    /// A device that leads to nobody.
+    #[error(
+        "nobody can be reached through the embedded device but this process: give --device tap:NAME with --address, or leave the server out to measure in memory"
+    )]
+    EndsHere,
     /// A number of requests for a test without any.
     #[error(
         "--requests counts requests and connections; leave out `--test down` and `--test up`, or give --seconds"

@@ -6,7 +6,7 @@ use std::num::{NonZeroU16, NonZeroU64};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{NetworkOptions, OptionsError};
+use super::{DeviceName, NetworkOptions, OptionsError};
 
 /// The port that a server listens on unless told otherwise.
 const PORT: u16 = 5_201;
@@ -33,10 +33,10 @@ pub(crate) struct PerfOptions {
     #[arg(value_name = "IP[:PORT]", value_parser = target, conflicts_with = "server")]
     pub(crate) target: Option<SocketAddrV4>,
     /// Be the server, until a signal ends it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["test", "seconds", "streams", "size", "requests"])]
     pub(crate) server: bool,
-    /// The port the server listens on
-    #[arg(long, value_name = "PORT", default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    /// The port the server listens on; that of a server elsewhere stands behind its address
+    #[arg(long, value_name = "PORT", default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "target")]
     pub(crate) port: u16,
     /// What to measure; may be repeated [default: all]
     #[arg(long, value_name = "TEST")]
@@ -55,7 +55,7 @@ pub(crate) struct PerfOptions {
     #[arg(long, value_name = "N")]
     pub(crate) requests: Option<NonZeroU64>,
     /// Wires in memory that leave checksums and segmentation to nobody
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["server", "target"])]
     pub(crate) no_offload: bool,
     /// Sleep as soon as there is nothing to do: for counting instructions
     #[arg(long)]
@@ -72,13 +72,25 @@ impl PerfOptions {
     /// Checks what one option asks of another.
     ///
     /// # Errors
-    /// `NoAddress` for a tap without an address, `NoServer` for a device without a server at its other end, `NotCounted`
-    /// for a test that has no requests.
+    /// `NoAddress` for a tap without an address, `NoServer` for a device without a server at its other end, `InMemory` for
+    /// what no wire in memory has, `EndsHere` for a server that cannot be reached, `NotCounted` for a test that has no
+    /// requests.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         self.network.check()?;
         let in_memory = self.target.is_none() && !self.server;
         if in_memory && (self.network.device.is_some() || !self.network.address.is_empty()) {
             return Err(OptionsError::NoServer);
+        }
+        let of_a_device = [
+            ("--gateway", self.network.gateway.is_some()),
+            ("--software-steering", self.network.software_steering),
+            ("--pcap", self.network.pcap.is_some()),
+        ];
+        if let Some((option, _)) = of_a_device.into_iter().find(|(_, given)| in_memory && *given) {
+            return Err(OptionsError::InMemory(option));
+        }
+        if !in_memory && self.network.device() == DeviceName::Embedded {
+            return Err(OptionsError::EndsHere);
         }
         if self.requests.is_some() && self.tests().iter().any(|test| matches!(test, Test::Down | Test::Up)) {
             return Err(OptionsError::NotCounted);

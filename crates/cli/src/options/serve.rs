@@ -29,7 +29,7 @@ pub(crate) struct ServeOptions {
     /// Send characters without end on this TCP port (RFC 864)
     #[arg(long, value_name = "PORT")]
     pub(crate) chargen: Option<NonZeroU16>,
-    /// HTTP connections at a time; more wait until one has ended [default: 10000]
+    /// HTTP connections at a time, on each shard; more wait until one has ended [default: 10000]
     #[arg(long, value_name = "N")]
     pub(crate) max_connections: Option<NonZeroU16>,
     /// Reach a port of the stack at a port of this machine; embedded device only; may be repeated
@@ -69,7 +69,7 @@ pub(crate) struct ServeSettings {
     pub(crate) publish: Vec<PublishedPort>,
     /// The port HTTP is served on.
     pub(crate) port: u16,
-    /// HTTP connections at a time.
+    /// HTTP connections at a time, on each shard.
     pub(crate) max_connections: u16,
     /// The directory whose files are served.
     pub(crate) dir: Option<PathBuf>,

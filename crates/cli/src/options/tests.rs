@@ -23,6 +23,14 @@ fn ping(arguments: &[&str]) -> Result<PingOptions, clap::Error> {
     }
 }
 
+fn perf(arguments: &[&str]) -> Result<PerfOptions, clap::Error> {
+    let line = CommandLine::try_parse_from([&["sunstar", "perf"], arguments].concat())?;
+    match line.command {
+        Command::Perf(options) => Ok(*options),
+        Command::Serve(_) | Command::Ping(_) => panic!("that was perf"),
+    }
+}
+
 /// The settings that come of a file's text and arguments.
 fn with_file(text: &str, arguments: &[&str]) -> Result<ServeSettings, OptionsError> {
     let directory = tempfile::tempdir().unwrap();
@@ -144,6 +152,42 @@ fn a_published_port_must_be_served() {
     let error = serve(&["--publish", "8080:81", "--discard", "9"]).resolve().unwrap_err().to_string();
     assert!(error.contains("port 81") && error.contains("HTTP on 80, discard on 9"), "{error}");
     assert!(serve(&["--publish", "8080:80", "--publish", "9009:9", "--discard", "9"]).resolve().is_ok());
+}
+
+#[test]
+fn what_a_measurement_would_not_heed_is_refused_and_not_ignored() {
+    for wrong in [
+        &["10.0.0.1", "--port", "99"][..],
+        &["10.0.0.1", "--server"],
+        &["10.0.0.1", "--no-offload"],
+        &["--server", "--no-offload"],
+        &["--server", "--test", "up"],
+        &["--server", "--seconds", "1"],
+        &["--server", "--streams", "1"],
+        &["--server", "--size", "1"],
+        &["--server", "--requests", "1"],
+    ] {
+        assert!(perf(wrong).is_err(), "{wrong:?}");
+    }
+    for (wrong, named) in [
+        (&["--gateway", "10.0.0.9"][..], "--gateway"),
+        (&["--software-steering"], "--software-steering"),
+        (&["--pcap", "a.pcapng"], "--pcap"),
+        (&["--server"], "--device tap:NAME"),
+        (&["10.0.0.1"], "--device tap:NAME"),
+        (&["10.0.0.1:99", "--device", "embedded"], "--device tap:NAME"),
+    ] {
+        let error = perf(wrong).unwrap().check().unwrap_err().to_string();
+        assert!(error.contains(named), "{wrong:?}: {error}");
+    }
+    let tap =
+        ["--device", "tap:sun0", "--address", "10.0.0.2/24", "--gateway", "10.0.0.1", "--software-steering"];
+    for right in [&["--server", "--port", "99"][..], &["10.0.1.1:99", "--seconds", "1", "--test", "up"]] {
+        assert!(perf(&[right, &tap].concat()).unwrap().check().is_ok(), "{right:?}");
+    }
+    assert!(
+        perf(&["--port", "99", "--no-offload", "--mtu", "9000", "--shards", "2"]).unwrap().check().is_ok()
+    );
 }
 
 #[test]

@@ -224,6 +224,8 @@ async fn measure(
         latencies: RefCell::new(latencies),
     });
     let mut interrupted = plan.interrupted.subscribe();
+    // Ahead of all streams: it waits for the server, and what they did meanwhile would not be counted.
+    let mut before = Reading::now(net, plan, &tally).await;
     for _ in 0..streams {
         tasks.spawn_local(stream(
             net.clone(),
@@ -233,7 +235,6 @@ async fn measure(
         ));
     }
     let progress = (plan.show_progress && shard == 0).then(|| progress(test, plan.seconds));
-    let mut before = Reading::now(net, plan, &tally).await;
     let work = async {
         if plan.requests.is_some() {
             while let Some(ended) = tasks.join_next().await {

@@ -119,6 +119,8 @@ fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Re
     let (stop, started, plan) = (&stop, &started, &plan);
     std::thread::scope(|scope| {
         let serving = move || {
+            // However the server ends, the client has nobody to wait for any longer.
+            let _stopped = server::StopAtEnd(stop);
             server.run_on_each(|net| {
                 plan.is_against(net.remote());
                 server::serve(net, options.port, stop, started)

@@ -42,6 +42,15 @@ pub(super) async fn serve(
     }
 }
 
+/// Has all stop when it is dropped.
+pub(super) struct StopAtEnd<'a>(pub(super) &'a watch::Sender<bool>);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
 /// Waits until all is to stop.
 pub(super) async fn stopped(stop: &watch::Sender<bool>) {
     // The sender is this one.

@@ -32,21 +32,28 @@ pub(super) struct Service {
     pub(super) name: &'static str,
     /// The port of the stack it is on; every shard has its share of it.
     pub(super) port: u16,
-    /// Connections at a time. At the cap none is accepted: the next ones wait in the stack, which has caps of
-    /// its own.
+    /// Connections at a time, on each shard. At the cap none is accepted: the next ones wait in the stack, which has
+    /// caps of its own.
     pub(super) max_connections: usize,
     /// Whether a connection ends by itself when the server is asked to; others are cut off.
     pub(super) finishes: bool,
 }
 
 impl Service {
-    /// Listens on its port, on this shard.
+    /// Listens on its port, on this shard; on a fresh one, if it fails meanwhile.
     ///
     /// # Errors
     /// The port is taken, or the network is gone.
     pub(super) async fn listen(&self, net: &Net) -> Result<TcpListener, Failure> {
-        let fails = |source| Failure::Listen { service: self.name, port: self.port, source };
-        net.tcp_bind_shared(([0, 0, 0, 0], self.port)).await.map_err(fails)
+        loop {
+            match net.tcp_bind_shared(([0, 0, 0, 0], self.port)).await {
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(source) => {
+                    return Err(Failure::Listen { service: self.name, port: self.port, source });
+                }
+                Ok(listener) => return Ok(listener),
+            }
+        }
     }
 
     /// Accepts connections and has a task `handle` each, until it is asked to stop; then waits for the tasks.

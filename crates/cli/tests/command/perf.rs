@@ -1,5 +1,7 @@
 //! `sunstar perf`, between two stacks of its own.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -35,6 +37,19 @@ fn all_tests_run_one_after_the_other_on_fewer_queues_than_shards() {
     for (test, counts) in measured.iter().zip(["bytes", "bytes", "requests", "connections"]) {
         assert!(test[counts].as_u64().unwrap() > 0, "{test}");
         assert_eq!(test["streams"], 8, "{test}");
+    }
+}
+
+#[test]
+fn a_host_that_cannot_start_is_not_waited_for() {
+    // So few files that one host of the two may have all it takes, and the other not.
+    for files in 8..=48 {
+        let script = format!(
+            "ulimit -n {files}; exec timeout --signal KILL 60 \"$0\" perf --json --shards 2 --requests 4"
+        );
+        let ended = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_sunstar")]).output().unwrap();
+        let killed = ended.status.code().is_none_or(|code| code == 137);
+        assert!(!killed, "with {files} files: {}", String::from_utf8_lossy(&ended.stderr));
     }
 }
 
