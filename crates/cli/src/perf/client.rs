@@ -178,14 +178,15 @@ impl Reading {
 /// # Errors
 /// The server cannot be reached, or a connection broke off.
 pub(super) async fn run(net: Net, plan: &Plan) -> Result<Measured, Failure> {
-    if net.shard() == 0 {
-        let (mut signals, interrupted) = (Signals::listen()?, plan.interrupted.clone());
-        net.spawn_named("whoever waits for signals", async move {
-            signals.next().await;
-            interrupted.send_replace(true);
-        });
+    let listens = if net.shard() == 0 { until_interrupted(&net, plan) } else { Ok(()) };
+    if listens.is_err() {
+        plan.is_over.store(true, Ordering::Relaxed);
     }
+    plan.together.wait().await;
     let mut measured = Measured::default();
+    if plan.is_over.load(Ordering::Relaxed) {
+        return listens.map(|()| measured);
+    }
     for test in &plan.tests {
         plan.together.wait().await;
         let mut streams = JoinSet::new();
@@ -204,6 +205,16 @@ pub(super) async fn run(net: Net, plan: &Plan) -> Result<Measured, Failure> {
         }
     }
     Ok(measured)
+}
+
+/// Has a task wait for a signal, which ends the measurement.
+fn until_interrupted(net: &Net, plan: &Plan) -> Result<(), Failure> {
+    let (mut signals, interrupted) = (Signals::listen()?, plan.interrupted.clone());
+    net.spawn_named("whoever waits for signals", async move {
+        signals.next().await;
+        interrupted.send_replace(true);
+    });
+    Ok(())
 }
 
 async fn measure(

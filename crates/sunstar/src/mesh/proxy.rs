@@ -24,8 +24,13 @@ use sunstar_stack::steering::ShardId;
 /// Frames that one shard may have in the hands of a queue's owner.
 pub const CREDITS: usize = 128;
 
-/// Bytes that a source of weight one may send before the next one's turn.
+/// Bytes that a source may send before the next one's turn: the one of the least weight, if no other may send more than
+/// [`LONGEST_TURN`] then.
 const QUANTUM: i64 = 16 << 10;
+/// Bytes that a source may send in one turn at most, whatever its weight.
+const LONGEST_TURN: i64 = 64 * QUANTUM;
+/// Bytes that a source may send in one turn at least.
+const SHORTEST_TURN: i64 = 64;
 
 /// The provider by which the owner knows frames of siblings among those that have left.
 const PROXIED: u8 = u8::MAX;
@@ -259,9 +264,14 @@ impl<D: QueuePair> SharedQueue<D> {
         let counters =
             |(shard, weight)| ShareCounters { shard, weight, frames: Cell::new(0), bytes: Cell::new(0) };
         let shares: Shares = shards.map(counters).collect();
-        let deficits = vec![0; shares.len()];
+        let (deficits, quanta) = (vec![0; shares.len()], quanta(&shares));
         let lanes = lanes.into_iter().map(Lane::new).collect();
-        Self { device, state, sources: Sources { lanes, shares, deficits, current: 0 }, was_full: false }
+        Self {
+            device,
+            state,
+            sources: Sources { lanes, shares, quanta, deficits, current: 0 },
+            was_full: false,
+        }
     }
 
     /// The device itself.
@@ -413,8 +423,19 @@ struct Sources {
     lanes: Vec<Lane>,
     /// The owner's first, then the lanes'.
     shares: Shares,
+    /// Bytes that each may send in a turn.
+    quanta: Vec<i64>,
     deficits: Vec<i64>,
     current: usize,
+}
+
+/// How many bytes each source may send in a turn, by its weight: the least of them a quantum, or the most the longest turn.
+pub(super) fn quanta(shares: &[ShareCounters]) -> Vec<i64> {
+    let weights = || shares.iter().map(|share| i64::from(share.weight.max(1)));
+    let (least, most) = (weights().min().unwrap_or(1), weights().max().unwrap_or(1));
+    let (per, bytes) =
+        if most / least > LONGEST_TURN / QUANTUM { (most, LONGEST_TURN) } else { (least, QUANTUM) };
+    weights().map(|weight| (bytes * weight / per).max(SHORTEST_TURN)).collect()
 }
 
 /// The owner's shard and its siblings as one source of frames.
@@ -426,13 +447,13 @@ struct AllSources<'a, S> {
 
 impl<S: FrameSource> FrameSource for AllSources<'_, S> {
     fn next(&mut self) -> Option<Packet> {
-        let Sources { lanes, shares, deficits, current } = &mut *self.sources;
+        let Sources { lanes, shares, quanta, deficits, current } = &mut *self.sources;
         // Sources in a row that had nothing.
         let mut empty = 0;
         while empty < shares.len() {
             let at = *current;
             if deficits[at] <= 0 {
-                deficits[at] += QUANTUM * i64::from(shares[at].weight.max(1));
+                deficits[at] += quanta[at];
             }
             if deficits[at] > 0 {
                 let frame = match at.checked_sub(1) {

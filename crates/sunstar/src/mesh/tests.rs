@@ -279,3 +279,12 @@ fn a_queue_whose_owner_has_ended_fails_for_its_proxies_too() {
     assert!(proxies[0].arm(false));
     assert!(proxies[0].pull(&theirs, 64, &mut Shard::new(&theirs, 1, 1)).is_err());
 }
+
+#[test]
+fn a_turn_is_short_however_large_the_weights_are() {
+    let of = |weights: &[u32]| proxy::quanta(&shared(weights).0.shares());
+    assert_eq!(of(&[1, 2, 4]), [16 << 10, 32 << 10, 64 << 10]);
+    assert_eq!(of(&[1_000, 1_000]), [16 << 10, 16 << 10]);
+    assert_eq!(of(&[128, 1]), [1 << 20, 8 << 10]);
+    assert_eq!(of(&[u32::MAX, 1, 0]), [1 << 20, 64, 64]);
+}
