@@ -27,7 +27,7 @@ fn perf(arguments: &[&str]) -> Result<PerfOptions, clap::Error> {
     let line = CommandLine::try_parse_from([&["sunstar", "perf"], arguments].concat())?;
     match line.command {
         Command::Perf(options) => Ok(*options),
-        Command::Serve(_) | Command::Ping(_) => panic!("that was perf"),
+        Command::Serve(_) | Command::Ping(_) | Command::Top(_) => panic!("that was perf"),
     }
 }
 

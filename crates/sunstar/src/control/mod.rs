@@ -1,7 +1,7 @@
 //! A running stack, looked at from outside: a Unix socket that answers questions, for its own user only.
 //!
 //! A question is a line, and so is its answer, which is JSON. `stats` is answered with an [`Introduction`]; what is not known
-//! is answered with an `error`. Whoever asks nothing, or does not read, holds a place among [`CLIENTS`] for a while, and
+//! is answered with an `error`. Whoever asks nothing, or does not read, holds one of sixteen places for a while, and
 //! nothing else.
 
 mod directory;
