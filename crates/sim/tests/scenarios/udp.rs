@@ -338,19 +338,6 @@ fn what_waits_for_a_failed_device_is_no_work_left() {
 }
 
 #[test]
-fn what_waited_for_a_neighbour_when_the_device_failed_gives_its_credit_back() {
-    let mut pair = Pair::builder().config(|config| config.udp.send_buffer = 8 << 10).build();
-    let client = pair.a.udp_bind(0);
-    let nobody = "10.0.0.99:53".parse().unwrap();
-    while pair.a.try_udp_send(client, nobody, &[0; 1_000]).is_ok() {}
-    pair.drive_for(ms(10));
-    pair.a.fail_device();
-    pair.drive_for(ms(100));
-    let through_loopback = pair.a.try_udp_send(client, "127.0.0.1:53".parse().unwrap(), b"hello");
-    assert_eq!(through_loopback, Ok(()));
-}
-
-#[test]
 fn datagrams_wait_while_the_carrier_is_away() {
     let mut pair = Pair::builder().latency(ms(1)).without_ethernet().build();
     let server = pair.b.udp_bind(53);
