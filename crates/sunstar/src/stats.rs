@@ -191,6 +191,17 @@ pub struct DeviceStats {
 }
 
 impl ShardStats {
+    /// Every drop by its name, zeros among them: the shard's own, and those of its queue pair.
+    pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let device = &self.device;
+        let by_device = [
+            ("device_no_buffer", device.no_buffer),
+            ("device_bad_notes", device.bad_notes),
+            ("device_refused", device.refused),
+        ];
+        self.counters.drops.iter().chain(by_device)
+    }
+
     /// A reading of the shard of an engine; nothing once it is gone.
     pub(crate) fn of(engine: &Rc<Engine>) -> Option<Self> {
         let (stalls, last_stall) = engine.watch().stalls();

@@ -29,18 +29,13 @@ impl Counted {
     }
 
     fn of(shard: &ShardStats) -> Self {
-        let (tcp, device) = (&shard.counters.tcp, &shard.device);
-        let by_device = [
-            ("device_no_buffer", device.no_buffer),
-            ("device_bad_notes", device.bad_notes),
-            ("device_refused", device.refused),
-        ];
+        let tcp = &shard.counters.tcp;
         Self {
             segments: tcp.segments_built + tcp.segments_received,
             retransmissions: tcp.retransmissions,
             timeouts: tcp.timeouts,
             forwarded: shard.counters.mesh.forwarded,
-            drops: shard.counters.drops.iter().chain(by_device).filter(|(_, count)| *count > 0).collect(),
+            drops: shard.drops().filter(|(_, count)| *count > 0).collect(),
         }
     }
 

@@ -35,7 +35,7 @@ impl Flow {
             bits_in: rate(|shard| shard.counters.ip.received_bytes * 8),
             bits_out: rate(|shard| shard.counters.ip.sent_bytes * 8),
             forwarded: rate(|shard| shard.counters.mesh.forwarded + shard.counters.mesh.group_forwarded),
-            dropped: rate(|shard| drops(shard).map(|(_, count)| count).sum()),
+            dropped: rate(|shard| shard.drops().map(|(_, count)| count).sum()),
             resent: rate(|shard| shard.counters.tcp.retransmissions),
             opened: rate(|shard| shard.counters.tcp.active_opens + shard.counters.tcp.passive_opens),
         }
@@ -55,21 +55,10 @@ impl Flow {
     }
 }
 
-/// Every drop of a shard by its name, its device's among them.
-fn drops(shard: &ShardStats) -> impl Iterator<Item = (&'static str, u64)> {
-    let device = &shard.device;
-    let by_device = [
-        ("device_no_buffer", device.no_buffer),
-        ("device_bad_notes", device.bad_notes),
-        ("device_refused", device.refused),
-    ];
-    shard.counters.drops.iter().chain(by_device)
-}
-
 /// The drops of some shards, by name, that are not zero.
 pub(super) fn dropped<'a>(shards: impl IntoIterator<Item = &'a ShardStats>) -> BTreeMap<&'static str, u64> {
     let mut sums = BTreeMap::new();
-    for (name, count) in shards.into_iter().flat_map(drops).filter(|(_, count)| *count > 0) {
+    for (name, count) in shards.into_iter().flat_map(ShardStats::drops).filter(|(_, count)| *count > 0) {
         *sums.entry(name).or_default() += count;
     }
     sums

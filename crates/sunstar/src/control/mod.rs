@@ -8,6 +8,7 @@ mod directory;
 mod listener;
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ pub struct Introduction {
 /// Answers whoever asks, until its task is ended.
 pub(crate) async fn serve(net: Net, listener: std::os::unix::net::UnixListener) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
-    let (started, clients) = (Instant::now(), std::sync::Arc::new(Semaphore::new(CLIENTS)));
+    let (started, clients) = (Instant::now(), Arc::new(Semaphore::new(CLIENTS)));
     loop {
         let accepted = match listener.accept().await {
             Ok((client, _)) => client,
@@ -58,7 +59,7 @@ pub(crate) async fn serve(net: Net, listener: std::os::unix::net::UnixListener) 
             }
         };
         // One too many is let go: that is an answer, too.
-        let Ok(place) = std::sync::Arc::clone(&clients).try_acquire_owned() else { continue };
+        let Ok(place) = Arc::clone(&clients).try_acquire_owned() else { continue };
         let network = net.clone();
         net.spawn_named("a client of the control socket", async move {
             // How it ended is the client's business.
