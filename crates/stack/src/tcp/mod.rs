@@ -179,12 +179,6 @@ impl Tcp {
         self.reset(core, &tuple, sequence, acknowledgement);
     }
 
-    fn listener_for(&self, local: SocketAddr) -> Option<ListenerKey> {
-        [Some(local.ip()), None]
-            .iter()
-            .find_map(|address| self.listening.get(&(*address, local.port())).copied())
-    }
-
     fn on_syn(
         &mut self,
         core: &mut Core,
@@ -537,52 +531,6 @@ impl Tcp {
     /// Whether a connection with this tuple exists, or is remembered.
     pub(crate) fn is_taken(&self, tuple: &Tuple) -> bool {
         self.table.contains_key(tuple)
-    }
-
-    pub(crate) fn listen(
-        &mut self,
-        local: SocketAddr,
-        address: Option<IpAddress>,
-        backlog: usize,
-    ) -> Option<ListenerKey> {
-        let at = (address, local.port());
-        if self.listening.contains_key(&at) {
-            return None;
-        }
-        let key = self.listeners.insert(Listener::new(local, backlog));
-        self.listening.insert(at, key);
-        Some(key)
-    }
-
-    /// Nobody listens at an address any more.
-    pub(crate) fn stop_listening(&mut self, local: SocketAddr) {
-        let address = (!local.ip().is_unspecified()).then_some(local.ip());
-        self.listening.remove(&(address, local.port()));
-    }
-
-    pub(crate) fn is_listening(&self, address: Option<IpAddress>, port: u16) -> bool {
-        self.listening.contains_key(&(address, port))
-    }
-
-    /// Closes a listener; whatever was not accepted is reset.
-    pub(crate) fn close_listener(&mut self, core: &mut Core, key: ListenerKey) {
-        let Some(listener) = self.listeners.remove(key) else { return };
-        self.stop_listening(listener.local);
-        core.release_port((PortSpace::Tcp, listener.local.port()));
-        for key in listener.half_open.into_iter().chain(listener.queue) {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            connection.listener = None;
-            let mut effects = Effects::default();
-            if connection.state != State::Closed {
-                effects.reset = Some(connection.snd_nxt);
-                connection.fail(SocketError::ConnectionAborted, &mut effects);
-            }
-            self.apply(core, key, effects);
-        }
-    }
-
-    pub(crate) fn listener_ready(&mut self, key: ListenerKey) -> Option<&mut Ready> {
-        self.listeners.get_mut(key).map(|listener| &mut listener.ready)
     }
 
     pub(crate) fn connection_ready(&mut self, key: ConnectionKey) -> Option<&mut Ready> {
