@@ -9,8 +9,9 @@ mod shard;
 
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sunstar_device::Pcap;
@@ -43,13 +44,25 @@ struct GatewayHost {
     publish: Vec<Publish>,
 }
 
+/// What runs on a shard. Boxed, so that all of this is compiled once and not for every application.
+type Application<'a> = Box<dyn FnOnce(Net) -> Running<'a> + 'a>;
+/// What runs on every shard but the first.
+type Others<'a> = &'a (dyn Fn(Net) -> Running<'a> + Sync);
+type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// Runs one application, on the first shard; the others have what is sent to them.
 pub(crate) fn run<F, Fut>(builder: Builder, application: F) -> Result<Fut::Output, RunError>
 where
     F: FnOnce(Net) -> Fut,
     Fut: Future,
 {
-    launch(builder, application, &|_| std::future::ready(())).map(|(output, _)| output)
+    let output = Cell::new(None);
+    let first = |net| -> Running<'_> {
+        let application = application(net);
+        Box::pin(async { output.set(Some(application.await)) })
+    };
+    launch(builder, Box::new(first), &|_| Box::pin(std::future::ready(())))?;
+    output.into_inner().ok_or(RunError::Abandoned)
 }
 
 /// Runs an application on every shard. What they come to, in the order of the shards.
@@ -58,23 +71,19 @@ where
     F: Fn(Net) -> Fut + Sync,
     Fut: Future<Output: Send>,
 {
-    let (first, mut outputs) = launch(builder, &application, &application)?;
-    outputs.insert(0, first);
-    Ok(outputs)
+    let outputs: Vec<_> = (0..builder.shards).map(|_| Mutex::new(None)).collect();
+    let each = |net: Net| -> Running<'_> {
+        let output = &outputs[usize::from(net.shard())];
+        let application = application(net);
+        Box::pin(async { *output.lock().unwrap_or_else(PoisonError::into_inner) = Some(application.await) })
+    };
+    launch(builder, Box::new(&each), &each)?;
+    let done = |output: Mutex<_>| output.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outputs.into_iter().map(done).collect::<Option<_>>().ok_or(RunError::Abandoned)
 }
 
 /// Runs one application on the first shard, on this thread, and another on each of the others.
-fn launch<F, Fut, G, Gut>(
-    mut builder: Builder,
-    first: F,
-    other: &G,
-) -> Result<(Fut::Output, Vec<Gut::Output>), RunError>
-where
-    F: FnOnce(Net) -> Fut,
-    Fut: Future,
-    G: Fn(Net) -> Gut + Sync,
-    Gut: Future<Output: Send>,
-{
+fn launch(mut builder: Builder, first: Application<'_>, other: Others<'_>) -> Result<(), RunError> {
     if tokio::runtime::Handle::try_current().is_ok() {
         return Err(RunError::InsideExecutor);
     }
@@ -135,21 +144,17 @@ struct Start {
 }
 
 /// The device's type is known from here on.
-fn on_devices<D, F, Fut, G, Gut>(
+fn on_devices<D>(
     builder: Builder,
     start: Start,
     addresses: &[InterfaceAddress],
     devices: Vec<D>,
     gateway_host: Option<GatewayHost>,
-    first: F,
-    other: &G,
-) -> Result<(Fut::Output, Vec<Gut::Output>), RunError>
+    first: Application<'_>,
+    other: Others<'_>,
+) -> Result<(), RunError>
 where
     D: QueuePair + Unpin + Send + 'static,
-    F: FnOnce(Net) -> Fut,
-    Fut: Future,
-    G: Fn(Net) -> Gut + Sync,
-    Gut: Future<Output: Send>,
 {
     let shards = usize::from(builder.shards);
     let cores = Cores::allowed().map_err(RunError::Pin)?;
@@ -205,7 +210,8 @@ where
             let (common, phases) = (&common, &phases);
             let name = format!("sunstar-{}", parts.birth.id.0);
             let thread = std::thread::Builder::new().name(name);
-            thread.spawn_scoped(scope, move || run_shard(common, &seat, parts, None, phases, other))
+            let run = move || run_shard(common, &seat, parts, None, phases, Box::new(other));
+            thread.spawn_scoped(scope, run)
         };
         let threads: Result<Vec<_>, _> = parts.zip(seats).map(start).collect();
         let first = match &threads {
@@ -223,56 +229,40 @@ where
             .map_err(RunError::Thread)
     })?;
     drop(watchdog);
-    conclude(first, others)
+    conclude(others.into_iter().chain([first]))
 }
 
-/// What all shards together came to: the first error or panic there was, or every output.
-fn conclude<T, U>(
-    first: Result<(Ended<T>, usize), RunError>,
-    others: Vec<Result<(Ended<U>, usize), RunError>>,
-) -> Result<(T, Vec<U>), RunError> {
-    // A shard that had to give up because of another is not the cause.
-    let (mut outputs, mut buffers, mut abandoned) = (Vec::new(), 0, None);
-    let mut take = |ended: Result<_, RunError>| match ended {
-        Ok((ended, held)) => {
-            buffers += held;
-            Ok(Some(ended))
-        }
-        Err(RunError::Abandoned) => Ok(None),
-        Err(error) => Err(error),
-    };
-    for other in others {
-        match take(other)? {
-            Some(Ended::Done(output)) => outputs.push(output),
-            Some(Ended::Panicked(panic)) => std::panic::resume_unwind(panic),
-            Some(Ended::Cut) | None => abandoned = Some(RunError::Abandoned),
+/// What all shards together came to: the first error or panic there was, if any.
+fn conclude(ended: impl IntoIterator<Item = Result<(Ended, usize), RunError>>) -> Result<(), RunError> {
+    let (mut buffers, mut abandoned) = (0, false);
+    for ended in ended {
+        match ended {
+            Ok((Ended::Done, held)) => buffers += held,
+            Ok((Ended::Panicked(panic), _)) => std::panic::resume_unwind(panic),
+            // A shard that had to give up because of another is not the cause.
+            Ok((Ended::Cut, _)) | Err(RunError::Abandoned) => abandoned = true,
+            Err(error) => return Err(error),
         }
     }
-    let (ended, held) = first?;
-    buffers += held;
-    match (ended, abandoned) {
-        (Ended::Panicked(panic), _) => std::panic::resume_unwind(panic),
-        (Ended::Cut, _) => Err(RunError::Abandoned),
-        (Ended::Done(_), Some(error)) => Err(error),
-        (Ended::Done(_), None) if buffers > 0 => Err(RunError::BuffersHeld { buffers }),
-        (Ended::Done(output), None) => Ok((output, outputs)),
+    match buffers {
+        _ if abandoned => Err(RunError::Abandoned),
+        0 => Ok(()),
+        buffers => Err(RunError::BuffersHeld { buffers }),
     }
 }
 
-/// Runs one shard on this thread, from its beginning to its end. What its application came to, and how many of its
+/// Runs one shard on this thread, from its beginning to its end. How its application ended, and how many of its
 /// buffers somebody still has.
-fn run_shard<D, F, Fut>(
+fn run_shard<D>(
     common: &Common,
     seat: &Seat,
     mut parts: ShardParts<D>,
     gateway_host: Option<GatewayHost>,
     phases: &Phases,
-    application: F,
-) -> Result<(Ended<Fut::Output>, usize), RunError>
+    application: Application<'_>,
+) -> Result<(Ended, usize), RunError>
 where
     D: QueuePair + Unpin + 'static,
-    F: FnOnce(Net) -> Fut,
-    Fut: Future,
 {
     let guard = phases.guard();
     let runtime = seat.executor()?;

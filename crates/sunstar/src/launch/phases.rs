@@ -33,9 +33,9 @@ impl Phase {
 }
 
 /// How an application ended.
-pub(super) enum Ended<T> {
+pub(super) enum Ended {
     /// By itself.
-    Done(T),
+    Done,
     /// It panicked; with what.
     Panicked(Box<dyn Any + Send>),
     /// Another shard's ended in a way that it cannot go on after.
@@ -84,7 +84,7 @@ impl Phases {
     }
 
     /// Runs an application to its end. Its panic ends those of all shards, in order.
-    pub(super) async fn run<T>(&self, application: impl Future<Output = T>) -> Ended<T> {
+    pub(super) async fn run(&self, application: impl Future<Output = ()>) -> Ended {
         let mut arrived = self.arrived.subscribe();
         let mut application = pin!(application);
         let mut cut = pin!(arrived.wait_for(|arrived| arrived.cut || arrived.abandoned));
@@ -93,7 +93,7 @@ impl Phases {
                 return Poll::Ready(Ended::Cut);
             }
             match catch_unwind(AssertUnwindSafe(|| application.as_mut().poll(context))) {
-                Ok(polled) => polled.map(Ended::Done),
+                Ok(polled) => polled.map(|()| Ended::Done),
                 Err(panic) => Poll::Ready(Ended::Panicked(panic)),
             }
         })
