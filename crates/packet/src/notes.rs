@@ -62,4 +62,6 @@ pub struct Notes {
     pub hash: Option<u32>,
     /// Who wants to hear that the packet has left.
     pub departure: Option<Departure>,
+    /// IP has to cut the packet before it leaves, into fragments of so many bytes of payload. No device is given this.
+    pub fragment_size: Option<u16>,
 }

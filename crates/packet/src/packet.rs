@@ -1,15 +1,19 @@
 //! A packet: a few fragments in a row, and notes; and the packet in transit to another shard.
 
-use arrayvec::ArrayVec;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::buffer::Buffer;
 use crate::loaned::{LoanedBuffer, Trip};
 use crate::notes::Notes;
 use crate::pool::Pool;
 
-/// Fragments a packet has at most: a header and three pieces of payload.
+/// Fragments a packet that is built has at most: a header and three pieces of payload. Devices take no more. Only a
+/// datagram put together from what arrived in pieces ([`Packet::chain`]) has more.
 pub const MAX_FRAGMENTS: usize = 4;
+
+/// The pieces of a packet, where it is; those of a chain are elsewhere.
+type Fragments = SmallVec<[Fragment; MAX_FRAGMENTS]>;
 
 /// One contiguous piece of a packet.
 #[derive(Debug)]
@@ -129,7 +133,7 @@ pub struct TooManyFragments;
 /// A frame, packet, segment or datagram: its bytes in a few pieces, and the notes on it.
 #[derive(Debug, Default)]
 pub struct Packet {
-    fragments: ArrayVec<Fragment, MAX_FRAGMENTS>,
+    fragments: Fragments,
     /// What device and protocols tell each other about it.
     pub notes: Notes,
 }
@@ -137,7 +141,7 @@ pub struct Packet {
 impl Packet {
     /// A packet of one piece.
     pub fn new(fragment: impl Into<Fragment>) -> Self {
-        let mut fragments = ArrayVec::new();
+        let mut fragments = Fragments::new();
         fragments.push(fragment.into());
         Self { fragments, notes: Notes::default() }
     }
@@ -148,7 +152,17 @@ impl Packet {
         if fragment.is_empty() {
             return Ok(());
         }
-        self.fragments.try_push(fragment).map_err(|_| TooManyFragments)
+        if self.fragments.len() >= MAX_FRAGMENTS {
+            return Err(TooManyFragments);
+        }
+        self.fragments.push(fragment);
+        Ok(())
+    }
+
+    /// Adds the pieces of another packet at the end, however many there are: for a datagram that is put together from
+    /// what arrived in pieces. No device takes a packet of more than [`MAX_FRAGMENTS`].
+    pub fn chain(&mut self, other: Packet) {
+        self.fragments.extend(other.fragments.into_iter().filter(|fragment| !fragment.is_empty()));
     }
 
     /// Bytes in all pieces together.
@@ -208,6 +222,40 @@ impl Packet {
             keep += 1;
         }
         self.fragments.truncate(keep);
+    }
+
+    /// Takes the first `len` bytes away as a packet of their own, without notes. A piece that ends up in both is shared; only
+    /// a loan, which is unique, has its part copied. So is all of it when it would come to more than `pieces` pieces.
+    /// `None`, and nothing changed, when the pool has no buffer for that.
+    pub fn split_front(&mut self, len: usize, pieces: usize, pool: &Pool) -> Option<Packet> {
+        let len = len.min(self.len());
+        let (mut whole, mut ends_at) = (0, len);
+        while self.fragments.get(whole).is_some_and(|fragment| fragment.len() <= ends_at) {
+            ends_at -= self.fragments[whole].len();
+            whole += 1;
+        }
+        let mut front = Packet::default();
+        let shared = match self.fragments.get(whole) {
+            Some(_) if ends_at == 0 => None,
+            Some(Fragment::Loaned(loaned)) => Some(Fragment::Buffer(pool.copy_of(&loaned[..ends_at])?)),
+            Some(Fragment::Buffer(buffer)) => Some(Fragment::Buffer(buffer.clone())),
+            Some(Fragment::Bytes(bytes)) => Some(Fragment::Bytes(bytes.clone())),
+            None => None,
+        };
+        if whole + usize::from(shared.is_some()) > pieces {
+            let mut buffer = pool.allocate(pool.class_for(len)?, crate::HEADROOM)?;
+            self.copy_to(0, buffer.append(len)?);
+            front.fragments.push(buffer.into());
+            self.trim_front(len);
+            return Some(front);
+        }
+        front.fragments.extend(self.fragments.drain(..whole));
+        if let Some(mut piece) = shared {
+            piece.truncate(ends_at);
+            front.fragments.push(piece);
+            self.fragments[0].trim_front(ends_at);
+        }
+        Some(front)
     }
 
     /// Grows the packet by `len` bytes of header at its front, and gives those to be written. `None` when the
@@ -280,7 +328,7 @@ impl Packet {
     /// A second packet with the same bytes, sharing the memory. `None` if a piece is a loan from another shard,
     /// which is unique.
     pub fn share(&self) -> Option<Packet> {
-        let mut fragments = ArrayVec::new();
+        let mut fragments = Fragments::new();
         for fragment in &self.fragments {
             fragments.push(match fragment {
                 Fragment::Buffer(buffer) => Fragment::Buffer(buffer.clone()),
@@ -296,7 +344,7 @@ impl Packet {
 #[derive(Debug)]
 pub struct Loan {
     /// Loaned buffers and bytes; never a [`Fragment::Buffer`].
-    fragments: ArrayVec<Fragment, MAX_FRAGMENTS>,
+    fragments: Fragments,
     /// The notes travel along.
     pub notes: Notes,
 }

@@ -13,6 +13,10 @@ enum Operation {
     PushBytes(Vec<u8>),
     /// A slice of a staging slot that goes on filling.
     PushStaged(Vec<u8>),
+    /// A packet of two pieces at the end, whatever there is already.
+    Chain(Vec<u8>, Vec<u8>),
+    /// So many bytes taken away in front, in so many pieces at most.
+    Split(usize, usize),
     TrimFront(usize),
     Truncate(usize),
     Prepend(Vec<u8>),
@@ -43,6 +47,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         bytes().prop_map(Operation::PushBuffer),
         bytes().prop_map(Operation::PushBytes),
         bytes().prop_map(Operation::PushStaged),
+        (bytes(), bytes()).prop_map(|(one, other)| Operation::Chain(one, other)),
+        (0..4_000usize, 0..4usize).prop_map(|(len, pieces)| Operation::Split(len, pieces)),
         length().prop_map(Operation::TrimFront),
         length().prop_map(Operation::Truncate),
         prop::collection::vec(any::<u8>(), 0..80).prop_map(Operation::Prepend),
@@ -54,8 +60,13 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-const NOTES: Notes =
-    Notes { checksum: ChecksumNote::Verified, segmentation: None, hash: Some(0x5EED), departure: None };
+const NOTES: Notes = Notes {
+    checksum: ChecksumNote::Verified,
+    segmentation: None,
+    hash: Some(0x5EED),
+    departure: None,
+    fragment_size: Some(1_480),
+};
 
 /// A packet beside the bytes it should have.
 struct Model {
@@ -94,6 +105,20 @@ impl Model {
                 let slice = staging.slice(from, added);
                 self.push(slice.into(), &bytes[..added]);
             }
+            Operation::Chain(one, other) => {
+                let mut behind = Packet::new(pool.copy_of(&one).expect("a slot is free"));
+                behind.push(bytes::Bytes::from(other.clone())).expect("two pieces");
+                self.packet.chain(behind);
+                self.bytes.extend([one, other].concat());
+            }
+            Operation::Split(len, pieces) => {
+                // What does not fit a slot stays whole when it would have to be copied.
+                let Some(front) = self.packet.split_front(len, pieces, pool) else { return };
+                let bytes: Vec<u8> = self.bytes.drain(..len.min(self.bytes.len())).collect();
+                assert!(front.fragments().len() <= pieces.max(1), "{front:?}");
+                assert_eq!(front.notes, Notes::default());
+                self.shares.push((front, bytes));
+            }
             Operation::TrimFront(len) => {
                 self.packet.trim_front(len);
                 self.bytes.drain(..len.min(self.bytes.len()));
@@ -117,8 +142,11 @@ impl Model {
                 self.packet = loan.adopt(&self.pools[self.at]);
             }
             Operation::Copy => {
-                self.packet = self.packet.copied_into(pool).expect("a slot is free and large enough");
-                assert_eq!(self.packet.fragments().len(), 1);
+                // A long chain fits no slot.
+                if let Some(copy) = self.packet.copied_into(pool) {
+                    assert_eq!(copy.fragments().len(), 1);
+                    self.packet = copy;
+                }
             }
             Operation::Collect => {
                 self.pools.iter().for_each(|pool| {
@@ -129,7 +157,7 @@ impl Model {
     }
 
     fn push(&mut self, fragment: Fragment, bytes: &[u8]) {
-        let full = self.packet.fragments().len() == MAX_FRAGMENTS;
+        let full = self.packet.fragments().len() >= MAX_FRAGMENTS;
         let pushed = self.packet.push(fragment);
         assert_eq!(pushed.is_err(), full && !bytes.is_empty());
         if pushed.is_ok() {

@@ -93,6 +93,23 @@ impl Envelope {
         self.frame(EtherType::IPV4, &packet)
     }
 
+    /// An IPv4 packet of this envelope's, cut as a router does before a link of this MTU.
+    pub fn cut(&self, frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
+        let at = if self.medium == Medium::Ip { 0 } else { 14 };
+        let (protocol, payload) = (Protocol(frame[at + 9]), &frame[at + Ipv4Header::LEN..]);
+        let size = (mtu - Ipv4Header::LEN) / 8 * 8;
+        let pieces = payload.chunks(size).enumerate();
+        let fragment = |(number, piece): (usize, &[u8])| {
+            self.ip_with(protocol, piece, |header| {
+                header.identification = identification;
+                header.dont_fragment = false;
+                header.fragment_offset = (number * size) as u16;
+                header.more_fragments = number * size + piece.len() < payload.len();
+            })
+        };
+        pieces.map(fragment).collect()
+    }
+
     /// A header without its checksum.
     fn bare_header(&self, protocol: Protocol, total_len: usize) -> [u8; Ipv4Header::LEN] {
         let mut header = [0; Ipv4Header::LEN];

@@ -54,6 +54,12 @@ pub struct Ip {
     pub ecn: u8,
     /// Whether routers may not cut it.
     pub dont_fragment: bool,
+    /// What the fragments of a datagram have in common.
+    pub identification: u16,
+    /// Whether this is a fragment and not the last.
+    pub more_fragments: bool,
+    /// Bytes of the datagram's payload before this one's.
+    pub fragment_offset: usize,
     /// Where the packet begins in the frame.
     pub at: usize,
     /// Bytes of header.
@@ -184,6 +190,9 @@ pub fn decode(frame: &[u8], medium: Medium) -> Result<Decoded, String> {
                 ttl: header.ttl(),
                 ecn: header.ecn().value(),
                 dont_fragment: header.dont_fragment(),
+                identification: header.identification(),
+                more_fragments: header.more_fragments(),
+                fragment_offset: usize::from(header.fragments_offset().byte_offset()),
                 at: header.slice().as_ptr() as usize - frame.as_ptr() as usize,
                 header_len: header.slice().len(),
                 total_len: header.total_len().into(),
@@ -285,7 +294,15 @@ impl fmt::Display for Decoded {
                     let (source, destination) = (ip.source, ip.destination);
                     write!(f, "icmp {source} > {destination} {kind}/{code} len {}", payload.len())
                 }
-                Transport::Fragment => write!(f, "fragment {} > {}", ip.source, ip.destination),
+                Transport::Fragment => write!(
+                    f,
+                    "fragment {}@{}{} {} > {}",
+                    ip.identification,
+                    ip.fragment_offset,
+                    if ip.more_fragments { "+" } else { "" },
+                    ip.source,
+                    ip.destination
+                ),
                 Transport::Other(number) => {
                     write!(f, "protocol {number} {} > {}", ip.source, ip.destination)
                 }

@@ -31,7 +31,7 @@ pub(crate) struct Port {
     /// Whether there is a carrier.
     pub(crate) up: bool,
     /// Whether the descriptor has failed.
-    pub(crate) failed: bool,
+    failed: bool,
     /// Frames pulled, and received, in this turn at most.
     pub(crate) limits: (usize, usize),
     /// The time of this turn.
@@ -96,6 +96,12 @@ impl Port {
     /// The frames that left in this turn.
     pub(crate) fn take_sent(&mut self) -> Vec<Sent> {
         std::mem::take(&mut self.outbox)
+    }
+
+    /// The descriptor fails, and nobody hears any more of what was on the transmit ring.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+        self.transmitting.clear();
     }
 
     /// Forgets every frame on the rings: their buffers go home.

@@ -11,6 +11,8 @@ use sunstar_wire::tcp::OptionOrder;
 pub struct ShardConfig {
     /// Neighbour resolution.
     pub neighbor: NeighborConfig,
+    /// Datagrams put together from fragments.
+    pub reassembly: ReassemblyConfig,
     /// ICMP.
     pub icmp: IcmpConfig,
     /// UDP.
@@ -63,6 +65,35 @@ impl Default for NeighborConfig {
             retry: Duration::from_millis(800),
             attempts: 3,
             failed: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Datagrams put together from fragments (RFC 791, RFC 1122 section 3.3.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReassemblyConfig {
+    /// Bytes of buffers that incomplete datagrams hold at most; above it, the oldest are given up. All shards of a host
+    /// together hold no more than half of one shard's small buffers, whatever is set here.
+    pub high: usize,
+    /// Bytes that are still held after that; three quarters of `high` at most.
+    pub low: usize,
+    /// Incomplete datagrams of one source at most; a further one takes the place of the oldest.
+    pub max_per_source: usize,
+    /// Fragments of one datagram at most: 65,535 bytes over an MTU of 576 take 119.
+    pub max_fragments: usize,
+    /// How long a datagram waits for its last fragment, from the first on.
+    pub timeout: Duration,
+}
+
+impl Default for ReassemblyConfig {
+    fn default() -> Self {
+        Self {
+            high: 4 << 20,
+            low: 3 << 20,
+            max_per_source: 64,
+            max_fragments: 128,
+            timeout: Duration::from_secs(30),
         }
     }
 }

@@ -7,7 +7,7 @@ use sunstar_wire::{EtherType, IpAddress, MacAddress};
 
 use crate::config::ShardConfig;
 use crate::counters::Counters;
-use crate::ip::{InterfaceId, Interfaces, Path, Routes};
+use crate::ip::{Identifications, InterfaceId, Interfaces, Path, Reassembly, Routes, Train};
 use crate::link::Want;
 use crate::neighbor::{self, Neighbors, Resolution};
 use crate::random::Random;
@@ -15,7 +15,7 @@ use crate::siblings::Siblings;
 use crate::socket::{ReadyQueue, SocketError, SocketHandle};
 use crate::steering::{FlowKey, ShardId, Steering};
 use crate::time::Instant;
-use crate::timer::TimerWheel;
+use crate::timer::{TimerId, TimerWheel};
 
 /// Whom a timer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub(crate) enum Timer {
     Neighbor(crate::neighbor::NeighborKey),
     Connection(crate::tcp::ConnectionKey),
     TimeWait,
+    Reassembly,
 }
 
 /// A packet whose next station is known.
@@ -41,6 +42,11 @@ pub(crate) struct Core {
     pub(crate) interfaces: Interfaces,
     pub(crate) routes: Routes,
     pub(crate) neighbors: Neighbors,
+    pub(crate) reassembly: Reassembly,
+    pub(crate) reassembly_timer: Option<TimerId>,
+    pub(crate) identifications: Identifications,
+    /// What leaves an interface in fragments at the moment.
+    pub(crate) trains: [Option<Train>; InterfaceId::COUNT],
     pub(crate) timers: TimerWheel<Timer>,
     pub(crate) ready: ReadyQueue,
     pub(crate) want: Want,

@@ -42,8 +42,15 @@ counters! {
         martian,
         /// A source route (RFC 7126).
         source_route,
-        /// A fragment; this stack does not put fragments together yet.
-        fragment,
+        /// A fragment that was there already.
+        duplicate_fragment,
+        /// A fragment that contradicts others of its datagram (RFC 5722), is one too many, or belongs to a datagram
+        /// given up for such a one.
+        bad_fragment,
+        /// Incomplete datagrams that made room for others.
+        reassembly_full,
+        /// Datagrams whose last fragment did not come in time.
+        reassembly_timeout,
         /// A transport protocol nobody here knows.
         unknown_protocol,
         /// A filter dropped it.
@@ -114,6 +121,22 @@ counters! {
         taken_by_filter,
         /// Multicast or broadcast packets received.
         group_received,
+    }
+}
+
+counters! {
+    /// What was cut, and put together.
+    ReassemblyCounters {
+        /// Fragments received for us.
+        fragments_received,
+        /// Datagrams put together.
+        reassembled,
+        /// Datagrams that belong to a sibling, as their ports tell once they are whole, and were handed over.
+        forwarded,
+        /// Datagrams cut to be sent.
+        fragmented,
+        /// Fragments sent.
+        fragments_sent,
     }
 }
 
@@ -202,6 +225,8 @@ counters! {
     MeshCounters {
         /// Packets that arrived here and were handed to the shard they belong to.
         forwarded,
+        /// Packets that a filter here sent to a sibling.
+        handed_over,
         /// Packets that siblings handed over.
         received,
         /// Copies of group datagrams handed to siblings; all of one datagram share its buffer.
@@ -226,6 +251,8 @@ pub struct Counters {
     pub drops: Drops,
     /// What went through IP.
     pub ip: IpCounters,
+    /// What was cut, and put together.
+    pub reassembly: ReassemblyCounters,
     /// What went through ICMP and ARP.
     pub control: ControlCounters,
     /// What went through UDP.

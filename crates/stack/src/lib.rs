@@ -54,15 +54,18 @@ pub mod timer;
 mod udp;
 
 pub use config::{
-    DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, ShardConfig, TcpConfig, UdpConfig,
+    DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, ReassemblyConfig, ShardConfig,
+    TcpConfig, UdpConfig,
 };
-pub use counters::{ControlCounters, Counters, Drops, IpCounters, MeshCounters, TcpCounters, UdpCounters};
-pub use ip::icmp::{EchoKey, EchoReply};
+pub use counters::{
+    ControlCounters, Counters, Drops, IpCounters, MeshCounters, ReassemblyCounters, TcpCounters, UdpCounters,
+};
+pub use ip::icmp::{EchoKey, EchoReply, EchoRequest};
 pub use ip::{
     FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces, PacketFilter,
-    Path, Route, Routes, Verdict,
+    Path, ReassemblyInfo, Route, Routes, Verdict,
 };
-pub use mesh::{Alone, Mesh};
+pub use mesh::{Alone, Arrival, Mesh, Stage};
 pub use neighbor::{NeighborInfo, NeighborState};
 pub use shard::{Next, Shard, ShardSetup};
 pub use siblings::Control;

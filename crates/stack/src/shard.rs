@@ -9,15 +9,15 @@ use sunstar_wire::icmpv4::UnreachableCode;
 use sunstar_wire::{IpAddress, Protocol};
 
 use crate::config::ShardConfig;
-use crate::core::{Core, Timer};
+use crate::core::{Addressed, Core, Timer};
 use crate::counters::Counters;
 use crate::ip::icmp::Icmp;
 use crate::ip::{
-    FilterChain, FilterId, Interface, InterfaceAddress, InterfaceId, Interfaces, PacketFilter, Path, Route,
-    Routes,
+    Disposition, FilterChain, FilterId, Identifications, Interface, InterfaceAddress, InterfaceId,
+    Interfaces, IpInput, PacketFilter, Path, Reassembly, ReassemblyInfo, Route, Routes, Train, Whole,
 };
-use crate::link::{Loopback, Provider, RoundRobin, Want};
-use crate::mesh::Mesh;
+use crate::link::{LinkInput, Loopback, Provider, RoundRobin, Want};
+use crate::mesh::{Arrival, Mesh, Stage};
 use crate::neighbor::{NeighborInfo, Neighbors};
 use crate::random::Random;
 use crate::siblings::Siblings;
@@ -89,6 +89,8 @@ impl Shard {
     pub fn new(setup: ShardSetup) -> Self {
         let ShardSetup { id, config, seed, device, pool, mut steering, incarnation, now } = setup;
         let mut random = Random::from_key(seed);
+        let reassembly = Reassembly::new(&mut random);
+        let identifications = Identifications::new(&mut random);
         let siblings = Siblings::new(id, steering.shards(), incarnation, steering.owners_mut());
         Self {
             id,
@@ -116,6 +118,10 @@ impl Shard {
                 starved: BTreeSet::new(),
                 departed: Vec::new(),
                 random,
+                reassembly,
+                reassembly_timer: None,
+                identifications,
+                trains: Default::default(),
             },
         }
     }
@@ -182,10 +188,10 @@ impl Shard {
 
         let mut from_mesh = 0;
         while from_mesh < RECEIVE_BUDGET
-            && let Some((interface, loan)) = mesh.receive()
+            && let Some((arrival, loan)) = mesh.receive()
         {
             from_mesh += 1;
-            self.input(interface, loan.adopt(&pool));
+            self.input(arrival, loan.adopt(&pool), mesh);
         }
         self.core.counters.mesh.received += from_mesh as u64;
         let mut looped = 0;
@@ -211,13 +217,17 @@ impl Shard {
 
     /// Gives a frame to the shard its flow lives on.
     fn steer(&mut self, interface: InterfaceId, frame: Packet, mesh: &mut impl Mesh) {
+        let arrival = Arrival::frame(interface);
         if self.core.siblings.is_alone() {
-            return self.input(interface, frame);
+            return self.input(arrival, frame, mesh);
         }
         let medium = self.core.interfaces.get(interface).medium;
         let key = FlowKey::collect(frame.head(), medium);
         if self.core.is_to_group(&key) {
-            return self.steer_to_group(interface, &key, frame, mesh);
+            if let Some(frame) = self.show_to_members(arrival, &key, frame, mesh) {
+                self.input(arrival, frame, mesh);
+            }
+            return;
         }
         let owner = match self.core.steering.decide(&key) {
             Decision::Owner(shard) => shard,
@@ -228,31 +238,69 @@ impl Shard {
             Decision::Stays => self.id,
         };
         if owner == self.id {
-            return self.input(interface, frame);
+            return self.input(arrival, frame, mesh);
         }
-        if self.core.forward(owner, interface, frame, mesh) {
+        if self.core.forward(owner, arrival, frame, mesh) {
             self.core.counters.mesh.forwarded += 1;
         }
     }
 
-    /// Shows a frame to every shard that has somebody to receive it, from the one buffer it arrived in.
-    fn steer_to_group(&mut self, interface: InterfaceId, key: &FlowKey, frame: Packet, mesh: &mut impl Mesh) {
+    /// Steers once more: a datagram put together from fragments, which were steered by addresses alone, goes to the shard
+    /// of its flow.
+    fn steer_whole(&mut self, input: IpInput, mesh: &mut impl Mesh) {
+        if self.core.siblings.is_alone() {
+            return self.deliver(input);
+        }
+        let stage = Stage::Datagram { group: input.group, ecn: input.ecn };
+        let arrival = Arrival { interface: input.interface, stage };
+        let key = FlowKey::of_whole(input.packet.head());
+        if self.core.is_to_group(&key) {
+            let IpInput { packet, .. } = input;
+            if let Some(packet) = self.show_to_members(arrival, &key, packet, mesh) {
+                self.deliver(IpInput { packet, ..input });
+            }
+            return;
+        }
+        match self.core.steered_to(&key) {
+            Some(owner) if owner != self.id => {
+                if self.core.forward(owner, arrival, input.packet, mesh) {
+                    self.core.counters.reassembly.forwarded += 1;
+                }
+            }
+            _ => self.deliver(input),
+        }
+    }
+
+    /// Shows a packet for a group to every sibling that has somebody to receive it, from the one buffer it arrived in. It
+    /// comes back if this shard has somebody, too.
+    fn show_to_members(
+        &mut self,
+        arrival: Arrival,
+        key: &FlowKey,
+        frame: Packet,
+        mesh: &mut impl Mesh,
+    ) -> Option<Packet> {
         let (siblings, here) = self.core.receivers_of(key);
         // Where nobody receives it, it is counted as any other.
         let here = here || siblings.is_empty();
-        for sibling in siblings {
-            // A frame that arrived is this shard's own, and can be shared.
-            let Some(copy) = frame.share() else {
-                self.core.counters.drops.no_loan += 1;
+        let mut frame = Some(frame);
+        for (at, sibling) in siblings.iter().enumerate() {
+            // The last of all has the packet itself. What arrived here is this shard's own, and can be shared; what was put
+            // together of a sibling's buffers can only be copied.
+            let copy = match &frame {
+                Some(_) if !here && at + 1 == siblings.len() => frame.take(),
+                Some(frame) => frame.share().or_else(|| frame.copied_into(&self.core.pool)),
+                None => None,
+            };
+            let Some(copy) = copy else {
+                self.core.counters.drops.no_buffer += 1;
                 continue;
             };
-            if self.core.forward(sibling, interface, copy, mesh) {
+            if self.core.forward(*sibling, arrival, copy, mesh) {
                 self.core.counters.mesh.group_forwarded += 1;
             }
         }
-        if here {
-            self.input(interface, frame);
-        }
+        frame.filter(|_| here)
     }
 
     /// Tells siblings what is new here, and hears what is new there; what that settles goes on.
@@ -266,12 +314,34 @@ impl Shard {
         }
     }
 
-    /// Takes a frame up: link, IP, transport.
-    fn input(&mut self, interface: InterfaceId, frame: Packet) {
-        let Some(packet) = self.core.link_input(interface, frame) else {
-            return self.wake_waiters();
+    /// Takes a packet up, from where it has come: link, IP, transport.
+    fn input(&mut self, Arrival { interface, stage }: Arrival, packet: Packet, mesh: &mut impl Mesh) {
+        let link_input = match stage {
+            Stage::Frame => self.core.link_input(interface, packet),
+            Stage::Packet { group } => Some(LinkInput { packet, group }),
+            Stage::Datagram { group, ecn } => {
+                let whole = Whole { interface, group, ecn, packet };
+                return self.core.whole_input(whole).into_iter().for_each(|input| self.deliver(input));
+            }
         };
-        let Some(input) = self.core.ipv4_input(interface, packet, &mut self.filters) else { return };
+        let Some(link_input) = link_input else { return self.wake_waiters() };
+        match self.core.ipv4_input(interface, link_input, &mut self.filters) {
+            Some(Disposition::Deliver(input)) => self.deliver(input),
+            Some(Disposition::Whole(input)) => self.steer_whole(input, mesh),
+            Some(Disposition::HandTo { shard, group, packet }) => {
+                let arrival = Arrival { interface, stage: Stage::Packet { group } };
+                if self.core.forward(shard, arrival, packet, mesh) {
+                    self.core.counters.mesh.handed_over += 1;
+                }
+            }
+            Some(Disposition::ToDhcp(..)) => self.core.counters.drops.filtered += 1,
+            None => {}
+        }
+    }
+
+    /// Gives a transport what is for it.
+    fn deliver(&mut self, input: IpInput) {
+        self.core.counters.ip.group_received += u64::from(input.group);
         let refused = match input.protocol {
             Protocol::TCP => return self.tcp.input(&mut self.core, input),
             Protocol::UDP => match self.udp.input(&mut self.core, input) {
@@ -313,6 +383,7 @@ impl Shard {
             match timer {
                 Timer::Connection(key) => self.tcp.on_timer(&mut self.core, key),
                 Timer::TimeWait => self.tcp.on_time_wait_timer(&mut self.core),
+                Timer::Reassembly => self.on_reassembly_timer(),
                 Timer::Neighbor(key) => {
                     let (neighbors, mut context) = self.core.neighbors();
                     let unsent = neighbors.on_timer(key, &mut context);
@@ -321,6 +392,18 @@ impl Shard {
                     self.wake_waiters();
                 }
             }
+        }
+    }
+
+    /// Datagrams that were not completed are given up, and their senders told (RFC 792).
+    fn on_reassembly_timer(&mut self) {
+        self.core.reassembly_timer = None;
+        let now = self.core.now;
+        while let Some(expired) = self.core.reassembly.expire(now, &mut self.core.counters.drops) {
+            self.icmp.reassembly_time_exceeded(&mut self.core, expired);
+        }
+        if let Some(due) = self.core.reassembly.next_due() {
+            self.core.reassembly_timer = Some(self.core.timers.insert(Timer::Reassembly, due));
         }
     }
 
@@ -348,6 +431,10 @@ impl Shard {
         let at = usize::from(interface.0);
         // Without a buffer nothing can be built, and everybody stays on the list.
         while self.core.pool.free(SizeClass::Small) > 0 {
+            if self.core.trains[at].is_some() {
+                let fragment = self.next_fragment(at)?;
+                return self.core.link_output(interface, fragment);
+            }
             let provider = self.round_robin[at].next(interface, &self.core.want)?;
             let addressed = match provider {
                 Provider::Neighbor => self.core.next_from_neighbors(interface),
@@ -363,11 +450,30 @@ impl Shard {
                 continue;
             };
             self.round_robin[at].charge(provider, addressed.packet.len());
+            let addressed = match Train::begin(addressed) {
+                Ok(train) => {
+                    self.core.counters.reassembly.fragmented += 1;
+                    self.core.trains[at] = Some(train);
+                    continue;
+                }
+                Err(addressed) => addressed,
+            };
             if let Some(frame) = self.core.link_output(interface, addressed) {
                 return Some(frame);
             }
         }
         None
+    }
+
+    /// The next fragment of what leaves an interface in fragments: a datagram once begun goes out in one go.
+    fn next_fragment(&mut self, at: usize) -> Option<Addressed> {
+        let train = self.core.trains[at].as_mut()?;
+        let fragment = train.next(&self.core.pool);
+        self.core.counters.reassembly.fragments_sent += u64::from(fragment.is_some());
+        if train.is_through() {
+            self.core.trains[at] = None;
+        }
+        fragment
     }
 
     fn departed(&mut self, departure: Departure) {
@@ -387,6 +493,8 @@ impl Shard {
         (device.up, device.failed) = (false, true);
         let unsent = core.neighbors.flush(InterfaceId::DEVICE, &mut core.timers);
         core.drop_unsent(unsent);
+        let train = core.trains[usize::from(InterfaceId::DEVICE.0)].take();
+        core.departed.extend(train.and_then(|train| train.departure()));
         self.tcp.on_device_failed(&mut self.core);
         self.udp.on_device_failed(&mut self.core);
     }
@@ -493,6 +601,11 @@ impl Shard {
     /// The neighbours.
     pub fn neighbors(&self) -> impl Iterator<Item = NeighborInfo> {
         self.core.neighbors.iter(self.core.now)
+    }
+
+    /// What incomplete datagrams hold.
+    pub fn reassembly(&self) -> ReassemblyInfo {
+        ReassemblyInfo { datagrams: self.core.reassembly.len(), held: self.core.reassembly.held() }
     }
 
     /// Installs a packet filter behind those already there.

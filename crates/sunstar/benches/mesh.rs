@@ -13,8 +13,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use sunstar::InterfaceId;
 use sunstar::mesh::{MeshConfig, MeshEnd, join};
 use sunstar_packet::{HEADROOM, Loan, Memory, Packet, Pool, PoolConfig, SizeClass};
-use sunstar_stack::Mesh;
 use sunstar_stack::steering::ShardId;
+use sunstar_stack::{Arrival, Mesh};
 
 /// Packets in a burst: what a shard receives in one turn.
 const BURST: usize = 32;
@@ -45,7 +45,7 @@ struct Chosen(MeshEnd, ShardId);
 impl Way for Chosen {
     fn send(&mut self, burst: &mut Vec<Loan>) {
         while let Some(loan) = burst.pop() {
-            if let Err(loan) = self.0.forward(self.1, InterfaceId::DEVICE, loan) {
+            if let Err(loan) = self.0.forward(self.1, Arrival::frame(InterfaceId::DEVICE), loan) {
                 burst.push(loan);
                 break;
             }

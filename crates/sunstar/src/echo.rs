@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sunstar_stack::{EchoKey, EchoReply};
+use sunstar_stack::{EchoKey, EchoReply, EchoRequest};
 
 use crate::engine::{Direction, Engine, Socket};
 
@@ -28,10 +28,9 @@ impl EchoSocket {
     /// Queues an echo request; waits while too many are queued.
     ///
     /// # Errors
-    /// `NetworkUnreachable` without a route, `InvalidInput` for more data than one packet holds.
-    pub async fn send(&self, destination: IpAddr, sequence: u16, ttl: u8, data: &[u8]) -> io::Result<()> {
-        let send =
-            |shard: &mut sunstar_stack::Shard, key| shard.echo_send(key, destination, sequence, ttl, data);
+    /// `NetworkUnreachable` without a route, `InvalidInput` for more data than a packet that may not be cut holds, or any.
+    pub async fn send(&self, destination: IpAddr, request: EchoRequest, data: &[u8]) -> io::Result<()> {
+        let send = |shard: &mut sunstar_stack::Shard, key| shard.echo_send(key, destination, request, data);
         self.socket.wait(Direction::Write, send).await
     }
 

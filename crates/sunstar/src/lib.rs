@@ -117,8 +117,9 @@ pub use sunstar_device::wire;
 pub use sunstar_packet::{Buffer, Fragment, Packet};
 pub use sunstar_stack::time;
 pub use sunstar_stack::{
-    ConnectOptions, Counters, EchoReply, FilterId, InterfaceAddress, InterfaceAddressError, InterfaceId,
-    Keepalive, ListenOptions, PacketFilter, ShardConfig, State, TcpInfo, UdpReceived, UdpTransmit, Verdict,
+    ConnectOptions, Counters, EchoReply, EchoRequest, FilterId, InterfaceAddress, InterfaceAddressError,
+    InterfaceId, Keepalive, ListenOptions, PacketFilter, ShardConfig, State, TcpInfo, UdpReceived,
+    UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;
 pub use sunstar_wire::ipv4::Ipv4Header;

@@ -88,10 +88,20 @@ impl UdpSocket {
         })
     }
 
+    /// Whether datagrams that are too large for the path to their destination are cut into fragments, as they are unless
+    /// this says otherwise; see [`Shard::udp_set_fragmentation`](sunstar_stack::Shard::udp_set_fragmentation).
+    ///
+    /// # Errors
+    /// `NotConnected` once the network is shut down.
+    pub fn set_fragmentation(&self, allowed: bool) -> io::Result<()> {
+        self.socket.call(|shard, key| shard.udp_set_fragmentation(key, allowed))
+    }
+
     /// Sends a datagram to the peer. `Ok` means that the stack has taken it: all its bytes, always.
     ///
     /// # Errors
-    /// `NotConnected` without a peer, `InvalidInput` for a datagram that does not fit one packet,
+    /// `NotConnected` without a peer, `InvalidInput` for a datagram that is too long (beyond 65,507 bytes; or beyond the
+    /// path's MTU, where it may not be cut),
     /// `NetworkUnreachable` without a route, `ConnectionRefused` when an earlier datagram was.
     pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
         self.send_message(&UdpTransmit::default(), payload).await

@@ -15,7 +15,7 @@ use sunstar_packet::{
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::time::Instant;
-use sunstar_stack::{Control, InterfaceId, Mesh, Shard, ShardConfig, ShardSetup};
+use sunstar_stack::{Arrival, Control, InterfaceId, Mesh, Shard, ShardConfig, ShardSetup};
 
 const SHARDS: usize = 4;
 
@@ -35,10 +35,10 @@ const FORGOTTEN: Duration = Duration::from_secs(20);
 fn control() -> Vec<Control> {
     struct Listener(Vec<Control>);
     impl Mesh for Listener {
-        fn forward(&mut self, _: ShardId, _: InterfaceId, loan: Loan) -> Result<(), Loan> {
+        fn forward(&mut self, _: ShardId, _: Arrival, loan: Loan) -> Result<(), Loan> {
             Err(loan)
         }
-        fn receive(&mut self) -> Option<(InterfaceId, Loan)> {
+        fn receive(&mut self) -> Option<(Arrival, Loan)> {
             None
         }
         fn tell(&mut self, _: ShardId, message: Control) -> bool {
@@ -142,7 +142,7 @@ impl Side {
                 }
                 let Some(buffer) = self.pool.copy_of(&bytes) else { return };
                 let Ok(loan) = Packet::new(buffer).lend(&self.pool) else { return };
-                match self.mesh.forward(ShardId(to as u16), InterfaceId::DEVICE, loan) {
+                match self.mesh.forward(ShardId(to as u16), Arrival::frame(InterfaceId::DEVICE), loan) {
                     Ok(()) => *packets += 1,
                     Err(_) => self.counted.given_back += 1,
                 }

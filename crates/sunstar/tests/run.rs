@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use common::{alone, try_alone};
-use sunstar::{Builder, Device, RunError, Tap};
+use sunstar::{Builder, Device, EchoRequest, RunError, Tap};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn refused(builder: Builder) -> RunError {
@@ -53,7 +53,7 @@ fn a_capture_holds_what_went_through_the_device() {
     let path = directory.path().join("capture.pcapng");
     let sent = common::run(Builder::new().pcap(&path), |net| async move {
         let echo = net.echo().await.unwrap();
-        echo.send([10, 0, 0, 1].into(), 1, 64, b"captured, both ways").await.unwrap();
+        echo.send([10, 0, 0, 1].into(), EchoRequest::new(1), b"captured, both ways").await.unwrap();
         echo.recv().await.unwrap();
         assert!(net.stats().await.shards[0].device.capture_failure.is_none());
     });
@@ -82,7 +82,7 @@ fn two_addresses_and_a_chosen_gateway_all_answer() {
             [[192, 0, 2, 200].into(), [198, 51, 100, 1].into(), [192, 0, 2, 9].into()];
         let mut answered = Vec::new();
         for host in hosts {
-            echo.send(host, 1, 64, b"").await.unwrap();
+            echo.send(host, EchoRequest::new(1), b"").await.unwrap();
             answered.push(echo.recv().await.unwrap().from == host);
         }
         answered
@@ -184,7 +184,7 @@ fn stats_are_a_list_of_shards_with_every_drop_by_name() {
         let _listener = net.tcp_bind("0.0.0.0:80").await.unwrap();
         socket.send_to(b"to nobody", "10.0.0.2:10").await.unwrap();
         let echo = net.echo().await.unwrap();
-        echo.send([10, 0, 0, 2].into(), 1, 64, b"after it").await.unwrap();
+        echo.send([10, 0, 0, 2].into(), EchoRequest::new(1), b"after it").await.unwrap();
         echo.recv().await.unwrap();
         serde_json::to_value(net.stats().await).unwrap()
     });

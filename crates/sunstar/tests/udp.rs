@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{alone, pattern, two_hosts, two_hosts_that};
 use sunstar::wire::WireConfig;
-use sunstar::{Builder, Ecn, UdpTransmit};
+use sunstar::{Builder, EchoRequest, Ecn, UdpTransmit};
 use tokio::io::ReadBuf;
 
 #[test]
@@ -45,7 +45,7 @@ fn a_gateway_answers_a_ping() {
         let before = net.now();
         let gateway: IpAddr = [10, 0, 0, 1].into();
         for sequence in 1..=3 {
-            echo.send(gateway, sequence, 64, b"are you there?").await.unwrap();
+            echo.send(gateway, EchoRequest::new(sequence), b"are you there?").await.unwrap();
             let reply = echo.recv().await.unwrap();
             assert_eq!((reply.from, reply.sequence), (gateway, sequence));
             assert_eq!(reply.payload.to_vec(), b"are you there?");

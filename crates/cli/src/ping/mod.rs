@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use serde_json::json;
-use sunstar::{EchoReply, EchoSocket, Net};
+use sunstar::{EchoReply, EchoRequest, EchoSocket, Net};
 use tokio::time::MissedTickBehavior;
 
 use crate::failure::Failure;
@@ -86,7 +86,8 @@ async fn send(
     data: &[u8],
 ) -> Result<(), Failure> {
     let sequence = session.on_send(net.now());
-    socket.send(options.host.into(), sequence, options.ttl, data).await.map_err(Failure::Echo)
+    let request = EchoRequest { sequence, ttl: options.ttl, may_fragment: true };
+    socket.send(options.host.into(), request, data).await.map_err(Failure::Echo)
 }
 
 fn report(output: Output, session: &mut Session, reply: &EchoReply, data: &[u8]) -> io::Result<()> {

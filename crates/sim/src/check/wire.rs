@@ -50,6 +50,7 @@ fn check_ip(
     require(!ip.source.is_multicast() && !ip.source.is_broadcast() && !ip.source.is_unspecified(), || {
         format!("sent from {}", ip.source)
     })?;
+    require(notes.fragment_size.is_none(), || "a packet that IP has still to cut".into())?;
     let header = &frame[ip.at..ip.at + ip.header_len];
     require(sum(header) == 0, || "wrong IPv4 header checksum".into())?;
     if notes.segmentation.is_none() {
@@ -75,7 +76,16 @@ fn check_ip(
             require(!is_partial(notes), || "an ICMP message with a partial checksum".into())?;
             require(sum(payload) == 0, || "wrong ICMP checksum".into())
         }
-        Transport::Fragment => Err("a fragment".into()),
+        Transport::Fragment => {
+            require(!is_partial(notes), || "a fragment with a partial checksum".into())?;
+            require(!ip.dont_fragment, || "a fragment that is not to be fragmented".into())?;
+            require(!ip.more_fragments || payload.len().is_multiple_of(8), || {
+                format!("a fragment of {} bytes that is not the last", payload.len())
+            })?;
+            require(!payload.is_empty() && ip.fragment_offset + payload.len() <= 65_515, || {
+                format!("a fragment of {} bytes at {}", payload.len(), ip.fragment_offset)
+            })
+        }
         Transport::Other(number) => Err(format!("protocol {number}")),
     }
 }

@@ -177,6 +177,7 @@ impl ClusterBuilder {
             next_queue: 0,
             random: Random::from_seed(random.next_u64()),
             now,
+            turns_at_once: 0,
             memory,
             finished: false,
         }

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use sunstar_stack::{
-    ConnectOptions, ConnectionKey, EchoKey, ListenOptions, ListenerKey, SocketError, SocketHandle, UdpKey,
-    UdpTransmit,
+    ConnectOptions, ConnectionKey, EchoKey, EchoRequest, ListenOptions, ListenerKey, SocketError,
+    SocketHandle, UdpKey, UdpTransmit,
 };
 
 use super::Cluster;
@@ -135,10 +135,19 @@ impl Cluster {
     /// When the socket does not take it.
     #[track_caller]
     pub fn ping(&mut self, shard: usize, to: Ipv4Addr) -> EchoKey {
+        self.ping_with(shard, to, 8)
+    }
+
+    /// The same with so many bytes of data.
+    ///
+    /// # Panics
+    /// When the socket does not take it.
+    #[track_caller]
+    pub fn ping_with(&mut self, shard: usize, to: Ipv4Addr, len: usize) -> EchoKey {
         let key = self.shard_mut(shard).echo_open().expect("an identifier");
         self.members[shard].open.push(SocketHandle::Echo(key));
         self.until_bound(shard, SocketHandle::Echo(key)).expect("the identifier is the shard's");
-        let sent = self.shard_mut(shard).echo_send(key, to.into(), 1, 64, &[0; 8]);
+        let sent = self.shard_mut(shard).echo_send(key, to.into(), EchoRequest::new(1), &vec![0; len]);
         sent.expect("the socket takes the request");
         key
     }

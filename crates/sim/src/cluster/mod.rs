@@ -61,11 +61,15 @@ pub struct Cluster {
     next_queue: usize,
     random: Random,
     now: Instant,
+    turns_at_once: u32,
     memory: Memory,
     finished: bool,
 }
 
 impl Cluster {
+    /// Rounds of turns without time passing that are a circle, and no work.
+    const MAX_TURNS_AT_ONCE: u32 = 100_000;
+
     /// Describes one: so many shards, each with a queue of its own.
     pub fn builder(shards: u16) -> ClusterBuilder {
         ClusterBuilder::new(shards)
@@ -219,6 +223,8 @@ impl Cluster {
 
     /// Everything that can happen now; or else time jumps to what comes next, if that is by `end`.
     fn step_until(&mut self, end: Instant) -> bool {
+        self.turns_at_once += 1;
+        assert!(self.turns_at_once < Self::MAX_TURNS_AT_ONCE, "shards turn in circles: {self:?}");
         let mut happened = self.hand_over();
         for shard in self.in_some_order() {
             // Now and then a core is busy with something else.
@@ -240,7 +246,9 @@ impl Cluster {
         let deadlines = self.members.iter().filter_map(Member::deadline).chain(self.peer.deadline());
         let next = deadlines.chain(self.in_flight.front().map(|frame| frame.arrival)).min();
         let Some(next) = next.filter(|next| *next <= end) else { return false };
-        self.now = self.now.max(next);
+        if next > self.now {
+            (self.now, self.turns_at_once) = (next, 0);
+        }
         true
     }
 
@@ -366,6 +374,26 @@ impl Cluster {
         }
         let living = self.members.len() + 1;
         assert_eq!(self.memory.homes(), living, "the buffers of dead shards are home, too");
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    /// Who wants a turn, and why.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let wanting = |(shard, member): (usize, &Member)| {
+            member.wants_turn(self.now).then_some((
+                shard,
+                member.next,
+                member.touched,
+                member.shard.pool().clone(),
+            ))
+        };
+        f.debug_struct("Cluster")
+            .field("now", &self.now)
+            .field("wanting", &self.members.iter().enumerate().filter_map(wanting).collect::<Vec<_>>())
+            .field("peer_is_busy", &self.peer.is_busy())
+            .field("peer_deadline", &self.peer.deadline())
+            .finish_non_exhaustive()
     }
 }
 

@@ -226,7 +226,7 @@ impl Host {
 
     /// Its device is gone for good.
     pub fn fail_device(&mut self) {
-        self.port.failed = true;
+        self.port.fail();
         self.touched = true;
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use sunstar_stack::{EchoKey, EchoReply, SocketError, UdpKey, UdpReceived, UdpTransmit};
+use sunstar_stack::{EchoKey, EchoReply, EchoRequest, SocketError, UdpKey, UdpReceived, UdpTransmit};
 
 use super::Host;
 
@@ -69,7 +69,9 @@ impl Host {
         let socket = self.shard_mut().echo_open().expect("an identifier");
         self.application.echo.push(socket);
         let data: Vec<u8> = (0..len).map(|at| at as u8).collect();
-        self.shard_mut().echo_send(socket, to.into(), 1, 64, &data).expect("the socket takes the request");
+        self.shard_mut()
+            .echo_send(socket, to.into(), EchoRequest::new(1), &data)
+            .expect("the socket takes the request");
         socket
     }
 

@@ -2,6 +2,7 @@
 
 mod flood;
 mod forwarding;
+mod fragments;
 mod groups;
 mod neighbors;
 mod ports;

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use sunstar_sim::decode::{Body, Transport};
 use sunstar_sim::{Pair, Script, ms, secs};
+use sunstar_stack::EchoRequest;
 use sunstar_wire::Protocol;
 
 fn echo(script: &Script, len: usize) -> Vec<u8> {
@@ -34,7 +35,8 @@ fn a_request_longer_than_the_mtu_is_refused() {
     let b = pair.b.address();
     let shard = pair.a.shard_mut();
     let socket = shard.echo_open().unwrap();
-    let refused = shard.echo_send(socket, b.into(), 1, 64, &[0; 1_473]);
+    let whole = EchoRequest { may_fragment: false, ..EchoRequest::new(1) };
+    let refused = shard.echo_send(socket, b.into(), whole, &[0; 1_473]);
     assert!(matches!(refused, Err(sunstar_stack::SocketError::MessageTooLong { len: 1_473, limit: 1_472 })));
     shard.echo_close(socket);
 }
@@ -277,21 +279,6 @@ fn packets_for_others_are_dropped_in_silence() {
     script.expect_silence(secs(1));
     let drops = script.host.counters().drops;
     assert_eq!((drops.not_for_us, drops.other_station), (2, 1));
-}
-
-#[test]
-fn fragments_are_dropped_and_counted_and_hold_nothing() {
-    let mut script = Script::new();
-    let message = echo(&script, 1_000)[34..].to_vec();
-    for (offset, more) in [(0, true), (512, true), (1_008, false), (65_528, false)] {
-        let frame = script.envelope.ip_with(Protocol::ICMP, &message[..400], |header| {
-            (header.fragment_offset, header.more_fragments, header.dont_fragment) = (offset, more, false);
-        });
-        script.inject_frame(&frame);
-    }
-    script.expect_silence(secs(60));
-    assert_eq!(script.host.counters().drops.fragment, 4);
-    assert_eq!(script.host.buffers_out(), 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod determinism;
+mod fragments;
 mod icmp;
 mod neighbor;
 mod tcp_attacks;

@@ -38,6 +38,9 @@ fn every_length_from_nothing_to_the_mtu_arrives() {
 fn a_datagram_beyond_the_mtu_is_refused_with_the_limit() {
     let mut pair = Pair::builder().build();
     let client = pair.a.udp_bind(0);
+    let refused = pair.a.try_udp_send(client, pair.b.at(53), &[0; 65_508]);
+    assert_eq!(refused, Err(SocketError::MessageTooLong { len: 65_508, limit: 65_507 }));
+    pair.a.shard_mut().udp_set_fragmentation(client, false).unwrap();
     let refused = pair.a.try_udp_send(client, pair.b.at(53), &[0; 1_473]);
     assert_eq!(refused, Err(SocketError::MessageTooLong { len: 1_473, limit: 1_472 }));
 }

@@ -4,6 +4,7 @@ use sunstar_packet::Packet;
 use sunstar_wire::ipv4::Ipv4Header;
 
 use super::interface::InterfaceId;
+use crate::steering::ShardId;
 
 /// What a filter decides about a packet.
 #[derive(Debug)]
@@ -15,6 +16,10 @@ pub enum Verdict {
     Taken,
     /// It is dropped, and counted.
     Drop,
+    /// A sibling has it: there, the chain begins anew, and then IP delivers. Sent to the shard itself, it passes.
+    HandTo(ShardId, Packet),
+    /// It is for the shard's DHCP client, without which it is dropped and counted.
+    ToDhcp(Packet),
 }
 
 /// A filter. It runs on its shard's turn, for packets of valid IPv4 header, before IP asks whether they are

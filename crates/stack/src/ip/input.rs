@@ -7,8 +7,24 @@ use sunstar_wire::{Ecn, IpAddress, Protocol};
 
 use super::filter::{FilterChain, Verdict};
 use super::interface::InterfaceId;
-use crate::core::Core;
+use super::reassembly::{self, FragmentInput, Whole};
+use crate::core::{Core, Timer};
 use crate::link::LinkInput;
+use crate::steering::ShardId;
+
+/// What becomes of a packet after IP has looked at it.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the packet itself goes on, by value as everywhere")]
+pub(crate) enum Disposition {
+    /// A transport of ours has it.
+    Deliver(IpInput),
+    /// It was put together from fragments: only now its ports tell which shard has it.
+    Whole(IpInput),
+    /// A filter sends it to a sibling.
+    HandTo { shard: ShardId, group: bool, packet: Packet },
+    /// A filter gives it to the DHCP client.
+    ToDhcp(Ipv4Header, Packet),
+}
 
 /// A packet for us, as the transport protocols see it.
 #[derive(Debug)]
@@ -28,6 +44,20 @@ pub(crate) struct IpInput {
 }
 
 impl IpInput {
+    fn new(interface: InterfaceId, header: &Ipv4Header, ecn: Ecn, group: bool, packet: Packet) -> Self {
+        Self {
+            interface,
+            source: header.source.into(),
+            destination: header.destination.into(),
+            protocol: header.protocol,
+            ttl: header.ttl,
+            ecn,
+            header_len: header.header_len.into(),
+            group,
+            packet,
+        }
+    }
+
     /// Bytes behind the IP header.
     pub(crate) fn payload_len(&self) -> usize {
         self.packet.len() - self.header_len
@@ -63,13 +93,14 @@ impl IpInput {
 }
 
 impl Core {
-    /// Checks an IPv4 packet. What is for a transport of ours comes back.
+    /// Checks an IPv4 packet. `None` when that is its end: it was dropped and counted, taken by a filter, or is kept until
+    /// the rest of its datagram is there.
     pub(crate) fn ipv4_input(
         &mut self,
         interface: InterfaceId,
         input: LinkInput,
         filters: &mut FilterChain,
-    ) -> Option<IpInput> {
+    ) -> Option<Disposition> {
         let LinkInput { mut packet, group } = input;
         let header = match Ipv4Header::parse(packet.head()) {
             Ok(header) => header,
@@ -97,6 +128,9 @@ impl Core {
                     self.counters.drops.filtered += 1;
                     return None;
                 }
+                Verdict::HandTo(shard, handed) if shard == self.siblings.me() => packet = handed,
+                Verdict::HandTo(shard, packet) => return Some(Disposition::HandTo { shard, group, packet }),
+                Verdict::ToDhcp(packet) => return Some(Disposition::ToDhcp(header, packet)),
             }
         }
         if self.is_martian(interface, &header) {
@@ -111,25 +145,45 @@ impl Core {
             self.counters.drops.source_route += 1;
             return None;
         }
+        // RFC 1122 section 3.2.2: a link-layer broadcast is no occasion for an error either.
+        let group = group || to_group;
         if header.is_fragment() {
-            self.counters.drops.fragment += 1;
-            return None;
+            let whole = self.reassemble(FragmentInput { interface, header, group, packet })?;
+            return self.whole_input(whole).map(Disposition::Whole);
         }
-        if to_group {
-            self.counters.ip.group_received += 1;
+        Some(Disposition::Deliver(IpInput::new(interface, &header, header.ecn, group, packet)))
+    }
+
+    /// Keeps a fragment until the rest of its datagram is there.
+    fn reassemble(&mut self, fragment: FragmentInput) -> Option<Whole> {
+        let mut context = reassembly::Context {
+            now: self.now,
+            config: &self.config.reassembly,
+            pool: &self.pool,
+            shards: self.steering.shards(),
+            drops: &mut self.counters.drops,
+            counters: &mut self.counters.reassembly,
+        };
+        let whole = self.reassembly.input(fragment, &mut context);
+        if self.reassembly_timer.is_none()
+            && let Some(due) = self.reassembly.next_due()
+        {
+            self.reassembly_timer = Some(self.timers.insert(Timer::Reassembly, due));
         }
-        Some(IpInput {
-            interface,
-            source: header.source.into(),
-            destination: header.destination.into(),
-            protocol: header.protocol,
-            ttl: header.ttl,
-            ecn: header.ecn,
-            header_len: header.header_len.into(),
-            // RFC 1122 section 3.2.2: a link-layer broadcast is no occasion for an error either.
-            group: group || to_group,
-            packet,
-        })
+        whole
+    }
+
+    /// A datagram that was put together, here or by a sibling. IP's checks are behind it.
+    pub(crate) fn whole_input(&mut self, whole: Whole) -> Option<IpInput> {
+        let Whole { interface, group, ecn, packet } = whole;
+        let header = match Ipv4Header::parse(packet.head()) {
+            Ok(header) => header,
+            Err(error) => {
+                self.count_parse_error(error);
+                return None;
+            }
+        };
+        Some(IpInput::new(interface, &header, ecn, group, packet))
     }
 
     /// RFC 1122 section 3.2.1.3: addresses that must not appear where they do.

@@ -1,14 +1,21 @@
 //! IP: interfaces, routes, delivery, the packet filter, ICMP.
 
 mod filter;
+mod fragment;
 pub(crate) mod icmp;
+mod identification;
 mod input;
 mod interface;
 pub(crate) mod output;
+mod reassembly;
 mod route;
 
 pub(crate) use filter::FilterChain;
 pub use filter::{FilterId, PacketFilter, Verdict};
-pub(crate) use input::IpInput;
+pub(crate) use fragment::Train;
+pub(crate) use identification::Identifications;
+pub(crate) use input::{Disposition, IpInput};
 pub use interface::{Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces};
+pub use reassembly::ReassemblyInfo;
+pub(crate) use reassembly::{Reassembly, Whole};
 pub use route::{Path, Route, Routes};

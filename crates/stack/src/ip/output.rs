@@ -5,6 +5,7 @@ use sunstar_wire::checksum::{Accumulator, pseudo_header};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
 
+use super::fragment::fragment_size;
 use super::route::Path;
 use crate::core::{Addressed, Core};
 
@@ -23,6 +24,9 @@ pub(crate) struct IpOutput {
     pub(crate) checksum_offset: usize,
     /// Whether a pseudo-header goes into it.
     pub(crate) pseudo_header: bool,
+    /// Whether a packet that is too large for the path is cut (RFC 8900: only where the application can do nothing
+    /// better).
+    pub(crate) may_fragment: bool,
 }
 
 impl Core {
@@ -52,15 +56,22 @@ impl Core {
             return None;
         };
         let len = packet.len();
-        let offload = output.pseudo_header && self.interfaces.get(output.path.interface).transmit_checksum;
+        let cut = output.may_fragment
+            && packet.notes.segmentation.is_none()
+            && len + Ipv4Header::LEN > output.path.mtu;
+        let offload =
+            output.pseudo_header && !cut && self.interfaces.get(output.path.interface).transmit_checksum;
         self.transport_checksum(output, packet, offload)?;
         let header = Ipv4Header {
             dscp: 0,
             ecn: output.ecn,
             // RFC 6864 section 4.1: an atomic datagram's identification means nothing; and constant it tells nothing,
             // neither of other flows nor of our random numbers.
-            identification: 0,
-            dont_fragment: true,
+            identification: match cut {
+                true => self.identifications.next(output.path.source, output.destination, output.protocol),
+                false => 0,
+            },
+            dont_fragment: !cut,
             more_fragments: false,
             fragment_offset: 0,
             ttl: output.ttl,
@@ -77,6 +88,7 @@ impl Core {
                 offset: output.checksum_offset as u16,
             };
         }
+        packet.notes.fragment_size = cut.then(|| fragment_size(output.path.mtu));
         if let Some(segmentation) = &mut packet.notes.segmentation {
             segmentation.header_len += Ipv4Header::LEN as u16;
         }

@@ -9,7 +9,7 @@ use sunstar_wire::{IpAddress, Protocol};
 use super::control::GroupPort;
 use crate::core::Core;
 use crate::ip::InterfaceId;
-use crate::mesh::Mesh;
+use crate::mesh::{Arrival, Mesh};
 use crate::steering::{Decision, FlowKey, Owner, PortSpace, ShardId};
 
 /// The members of this host.
@@ -38,17 +38,14 @@ impl Groups {
         self.own.iter().copied()
     }
 
-    /// Notes whether a sibling has a member.
-    pub(super) fn set(&mut self, sibling: ShardId, at: GroupPort, member: bool) {
+    /// Notes whether a sibling has a member; whether that is news.
+    fn set(&mut self, sibling: ShardId, at: GroupPort, member: bool) -> bool {
         let members = self.siblings.entry(at).or_default();
-        if member {
-            members.insert(sibling)
-        } else {
-            members.remove(&sibling)
-        };
+        let is_news = if member { members.insert(sibling) } else { members.remove(&sibling) };
         if members.is_empty() {
             self.siblings.remove(&at);
         }
+        is_news
     }
 
     /// The siblings that have a member.
@@ -56,12 +53,11 @@ impl Groups {
         self.siblings.get(&at).into_iter().flatten().copied()
     }
 
-    /// A sibling has lost all it had.
-    pub(super) fn forget(&mut self, sibling: ShardId) {
-        self.siblings.retain(|_, members| {
-            members.remove(&sibling);
-            !members.is_empty()
-        });
+    /// Where a sibling has members.
+    fn of(&self, sibling: ShardId) -> impl Iterator<Item = GroupPort> {
+        let joined =
+            move |(at, members): (&GroupPort, &BTreeSet<_>)| members.contains(&sibling).then_some(*at);
+        self.siblings.iter().filter_map(joined)
     }
 }
 
@@ -75,13 +71,31 @@ impl Core {
         }
     }
 
+    /// A sibling tells whether it has a member. The interface listens to what any shard has joined: fragments of one
+    /// datagram meet on a shard that may have no member itself.
+    pub(crate) fn on_group_told(&mut self, sibling: ShardId, at: GroupPort, member: bool) {
+        if self.siblings.groups.set(sibling, at, member)
+            && let IpAddress::V4(group) = at.0
+        {
+            let device = self.interfaces.get_mut(InterfaceId::DEVICE);
+            if member { device.join(group) } else { device.leave(group) }
+        }
+    }
+
+    /// A sibling has lost all it had.
+    pub(super) fn forget_groups(&mut self, sibling: ShardId) {
+        let joined: Vec<_> = self.siblings.groups.of(sibling).collect();
+        joined.into_iter().for_each(|at| self.on_group_told(sibling, at, false));
+    }
+
     /// The siblings that have somebody to receive a packet for a group, and whether this shard has.
     ///
     /// A multicast datagram goes to the group's members; a broadcast one to the owner of its port, or to every shard
-    /// that shares it. What has no port stays here.
+    /// that shares it. What has no port, a fragment among others, goes where its addresses steer it.
     pub(crate) fn receivers_of(&self, key: &FlowKey) -> (Vec<ShardId>, bool) {
         let &FlowKey::Ports { protocol: Protocol::UDP, destination, destination_port, .. } = key else {
-            return (Vec::new(), true);
+            let meeting = self.steered_to(key).filter(|shard| *shard != self.siblings.me());
+            return (meeting.into_iter().collect(), meeting.is_none());
         };
         if destination.is_multicast() {
             let at = (destination, destination_port);
@@ -101,7 +115,7 @@ impl Core {
     pub(crate) fn forward(
         &mut self,
         to: ShardId,
-        interface: InterfaceId,
+        arrival: Arrival,
         packet: Packet,
         mesh: &mut impl Mesh,
     ) -> bool {
@@ -109,7 +123,7 @@ impl Core {
             self.counters.drops.no_loan += 1;
             return false;
         };
-        let forwarded = mesh.forward(to, interface, loan).is_ok();
+        let forwarded = mesh.forward(to, arrival, loan).is_ok();
         self.counters.drops.mesh_full += u64::from(!forwarded);
         forwarded
     }

@@ -320,7 +320,7 @@ impl Core {
                 }
                 self.grant_due();
             }
-            Message::Group { at, member } => self.siblings.groups.set(from, at, member),
+            Message::Group { at, member } => self.on_group_told(from, at, member),
         }
     }
 
@@ -349,7 +349,7 @@ impl Core {
             Some(registrar) => registrar.on_known(sibling, 0),
             None => {}
         }
-        self.siblings.groups.forget(sibling);
+        self.forget_groups(sibling);
         let me = self.siblings.me;
         let (own, asked): (Vec<_>, Vec<_>) =
             (self.neighbors.owned_by(me).collect(), self.neighbors.unsettled_of(sibling).collect());

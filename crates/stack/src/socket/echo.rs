@@ -3,7 +3,7 @@
 use sunstar_wire::IpAddress;
 
 use super::SocketError;
-use crate::ip::icmp::{EchoKey, EchoReply};
+use crate::ip::icmp::{EchoKey, EchoReply, EchoRequest};
 use crate::shard::Shard;
 
 impl Shard {
@@ -20,17 +20,16 @@ impl Shard {
     /// Queues an echo request.
     ///
     /// # Errors
-    /// `WouldBlock` while too many are queued, `MessageTooLong` beyond the MTU, `NetworkUnreachable`
-    /// without a route, `Closed`.
+    /// `WouldBlock` while too many are queued, `MessageTooLong` beyond the MTU of the path when it may not be cut, or
+    /// beyond 65,507 bytes, `NetworkUnreachable` without a route, `Closed`.
     pub fn echo_send(
         &mut self,
         socket: EchoKey,
         destination: IpAddress,
-        sequence: u16,
-        ttl: u8,
+        request: EchoRequest,
         data: &[u8],
     ) -> Result<(), SocketError> {
-        self.icmp.send(&mut self.core, socket, destination, (sequence, ttl), data)
+        self.icmp.send(&mut self.core, socket, destination, request, data)
     }
 
     /// The next reply.

@@ -50,6 +50,17 @@ impl Shard {
         self.udp.send(&mut self.core, socket, transmit, payload)
     }
 
+    /// Whether datagrams that are too large for the path to their destination are cut into fragments, as they are unless
+    /// this says otherwise. If not, they are refused with `MessageTooLong`: what an application wants that finds out
+    /// itself how much fits, or that would rather send less than have a datagram lost with any one of its fragments
+    /// (RFC 8900, RFC 8085 section 3.2).
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn udp_set_fragmentation(&mut self, socket: UdpKey, allowed: bool) -> Result<(), SocketError> {
+        self.udp.set_fragmentation(socket, allowed)
+    }
+
     /// The next datagram received, or the next several that came coalesced, in the buffers they came in.
     ///
     /// # Errors

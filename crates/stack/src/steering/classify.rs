@@ -34,6 +34,11 @@ impl FlowKey {
         };
         key.unwrap_or(Self::Unknown)
     }
+
+    /// The flow key of a datagram that was put together from fragments, from the first one's bytes: now it has its ports.
+    pub(crate) fn of_whole(first: &[u8]) -> Self {
+        Ipv4Packet::read(first).map_or(Self::Unknown, |packet| packet.key())
+    }
 }
 
 fn ethernet(frame: &[u8]) -> Option<FlowKey> {
@@ -55,14 +60,7 @@ fn arp(packet: &[u8]) -> Option<FlowKey> {
 
 fn ipv4(packet: &[u8]) -> Option<FlowKey> {
     let packet = Ipv4Packet::read(packet)?;
-    let key = if packet.is_fragment() {
-        None
-    } else if packet.protocol == Protocol::ICMP {
-        icmpv4(&packet)
-    } else {
-        ports(packet.protocol, packet.source.into(), packet.destination.into(), packet.payload())
-    };
-    Some(key.unwrap_or(packet.addresses()))
+    Some(if packet.is_fragment() { packet.addresses() } else { packet.key() })
 }
 
 /// An IPv4 packet as far as it is certain.
@@ -109,6 +107,16 @@ impl<'a> Ipv4Packet<'a> {
     fn payload(&self) -> &'a [u8] {
         let len = self.total_len.saturating_sub(self.header_len);
         self.behind_header.get(..len).unwrap_or(self.behind_header)
+    }
+
+    /// The key of a packet that is whole.
+    fn key(&self) -> FlowKey {
+        let key = if self.protocol == Protocol::ICMP {
+            icmpv4(self)
+        } else {
+            ports(self.protocol, self.source.into(), self.destination.into(), self.payload())
+        };
+        key.unwrap_or(self.addresses())
     }
 
     fn addresses(&self) -> FlowKey {

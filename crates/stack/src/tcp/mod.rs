@@ -569,5 +569,6 @@ fn ip_output(path: crate::ip::Path, remote: SocketAddr) -> IpOutput {
         ecn: Ecn::NotEct,
         checksum_offset: TcpHeader::CHECKSUM_OFFSET,
         pseudo_header: true,
+        may_fragment: false,
     }
 }

@@ -11,6 +11,7 @@ use sunstar_packet::{Departure, HEADROOM, Packet, Segmentation, SegmentationKind
 use sunstar_wire::udp::UdpHeader;
 use sunstar_wire::{IpAddress, Protocol};
 
+use socket::largest_payload;
 pub(crate) use socket::{Outgoing, UdpSocket};
 pub use socket::{UdpReceived, UdpTransmit};
 
@@ -333,6 +334,12 @@ impl Udp {
         None
     }
 
+    /// Whether datagrams too large for their path are cut.
+    pub(crate) fn set_fragmentation(&mut self, key: UdpKey, allowed: bool) -> Result<(), SocketError> {
+        self.sockets.get_mut(key).ok_or(SocketError::Closed)?.may_fragment = allowed;
+        Ok(())
+    }
+
     /// Puts a socket with more to say at the end of the list it belongs to.
     fn relist(&mut self, core: &mut Core, key: UdpKey) {
         let Some(socket) = self.sockets.get_mut(key) else { return };
@@ -368,7 +375,8 @@ impl UdpSocket {
     /// Builds the socket's first datagram, or as many of a batch as go out as one packet.
     fn build(&mut self, core: &mut Core, key: UdpKey) -> Option<(IpOutput, Packet)> {
         let first = self.outgoing.front_mut()?;
-        let segmented = core.interfaces.get(first.path.interface).segmentation.udp;
+        let fits = first.segment_size.is_none_or(|size| size <= largest_payload(&first.path));
+        let segmented = fits && core.interfaces.get(first.path.interface).segmentation.udp;
         let whole = first.segment_size.is_none_or(|size| first.payload.len() <= size || segmented);
         let departure = Departure {
             provider: Provider::Udp as u8,
@@ -423,6 +431,7 @@ impl Outgoing {
             ecn: self.ecn,
             checksum_offset: UdpHeader::CHECKSUM_OFFSET,
             pseudo_header: true,
+            may_fragment: self.may_fragment,
         };
         (output, self.destination.port())
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use sunstar_packet::{Buffer, Packet, Pool};
+use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::udp::UdpHeader;
 use sunstar_wire::{Ecn, IpAddress};
 
@@ -53,6 +54,14 @@ pub struct UdpTransmit {
     pub segment_size: Option<usize>,
 }
 
+/// Bytes of payload of the longest datagram there can be (RFC 768 over RFC 791).
+const MAX_PAYLOAD: usize = u16::MAX as usize - Ipv4Header::LEN - UdpHeader::LEN;
+
+/// Bytes of payload of the longest datagram that takes a path in one piece.
+pub(super) fn largest_payload(path: &Path) -> usize {
+    path.mtu.saturating_sub(Ipv4Header::LEN + UdpHeader::LEN)
+}
+
 /// A datagram that waits for the device, or several.
 pub(crate) struct Outgoing {
     pub(super) path: Path,
@@ -60,6 +69,7 @@ pub(crate) struct Outgoing {
     pub(super) ttl: u8,
     pub(super) ecn: Ecn,
     pub(super) segment_size: Option<usize>,
+    pub(super) may_fragment: bool,
     pub(super) payload: Buffer,
     pub(super) charge: usize,
 }
@@ -68,6 +78,8 @@ pub(crate) struct UdpSocket {
     pub(crate) local: SocketAddr,
     pub(crate) remote: Option<SocketAddr>,
     pub(super) groups: Vec<IpAddress>,
+    /// Whether datagrams too large for their path are cut.
+    pub(super) may_fragment: bool,
     pub(super) outgoing: VecDeque<Outgoing>,
     /// Bytes of credit taken by datagrams that have not left yet.
     pub(super) charged: usize,
@@ -87,6 +99,7 @@ impl UdpSocket {
             local,
             remote: None,
             groups: Vec::new(),
+            may_fragment: true,
             outgoing: VecDeque::new(),
             charged: 0,
             closed: false,
@@ -153,9 +166,9 @@ impl UdpSocket {
             .path(destination.ip(), source)
             .ok_or(SocketError::NetworkUnreachable { destination: destination.ip() })?;
         core.check_device(&path)?;
-        let limit = path.mtu.saturating_sub(20 + UdpHeader::LEN);
+        let limit = if self.may_fragment { MAX_PAYLOAD } else { largest_payload(&path) };
         let longest = transmit.segment_size.map_or(payload.len(), |size| size.min(payload.len()));
-        if longest > limit || payload.len() > 65_507 {
+        if longest > limit || payload.len() > MAX_PAYLOAD {
             return Err(SocketError::MessageTooLong { len: longest, limit });
         }
         if transmit.segment_size.is_some_and(|size| size == 0 || payload.len().div_ceil(size) > 64) {
@@ -176,6 +189,7 @@ impl UdpSocket {
             ttl: transmit.ttl.unwrap_or(DEFAULT_TTL),
             ecn: transmit.ecn,
             segment_size: transmit.segment_size,
+            may_fragment: self.may_fragment,
             charge: payload.true_size(),
             payload,
         })

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use sunstar_device::Alarm;
 use sunstar_packet::Loan;
 use sunstar_stack::steering::ShardId;
-use sunstar_stack::{Control, InterfaceId, Mesh};
+use sunstar_stack::{Arrival, Control, Mesh};
 
 pub use proxy::{CREDITS, ProxyQueue, ShareCounters, SharedQueue, Shares, Sharing, share};
 use ring::Link;
@@ -170,14 +170,14 @@ impl MeshEnd {
 }
 
 impl Mesh for MeshEnd {
-    fn forward(&mut self, to: ShardId, interface: InterfaceId, loan: Loan) -> Result<(), Loan> {
+    fn forward(&mut self, to: ShardId, arrival: Arrival, loan: Loan) -> Result<(), Loan> {
         match self.links.get_mut(usize::from(to.0)) {
-            Some(Some(link)) => link.forward(interface, loan),
+            Some(Some(link)) => link.forward(arrival, loan),
             _ => Err(loan),
         }
     }
 
-    fn receive(&mut self) -> Option<(InterfaceId, Loan)> {
+    fn receive(&mut self) -> Option<(Arrival, Loan)> {
         let mut depth = 0;
         let found = self.first(|link| {
             depth = link.depth();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rtrb::{Consumer, Producer, PushError};
 use sunstar_device::Alarm;
 use sunstar_packet::Loan;
-use sunstar_stack::{Control, InterfaceId};
+use sunstar_stack::{Arrival, Control};
 
-/// A packet on its way, and the interface it arrived on.
-type Forwarded = (InterfaceId, Loan);
+/// A packet on its way, and how it arrived.
+type Forwarded = (Arrival, Loan);
 
 /// One end of the rings that join two shards.
 #[derive(Debug)]
@@ -33,9 +33,9 @@ impl Link {
     }
 
     #[expect(clippy::result_large_err, reason = "the loan itself comes back, by value as everywhere")]
-    pub(super) fn forward(&mut self, interface: InterfaceId, loan: Loan) -> Result<(), Loan> {
+    pub(super) fn forward(&mut self, arrival: Arrival, loan: Loan) -> Result<(), Loan> {
         self.touched = true;
-        self.outgoing.push((interface, loan)).map_err(|PushError::Full((_, loan))| loan)
+        self.outgoing.push((arrival, loan)).map_err(|PushError::Full((_, loan))| loan)
     }
 
     pub(super) fn receive(&mut self) -> Option<Forwarded> {

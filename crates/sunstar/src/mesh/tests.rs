@@ -4,7 +4,11 @@ use sunstar_packet::{
     Capabilities, Departure, DeviceError, FrameSource, LinkState, Memory, Packet, Pool, PoolConfig, QueuePair,
 };
 
+use sunstar_stack::InterfaceId;
+
 use super::*;
+
+const DEVICE: Arrival = Arrival::frame(InterfaceId::DEVICE);
 
 fn pool(memory: &Memory) -> Pool {
     Pool::new(memory, &PoolConfig { small_count: 512, staging_count: 4, ..PoolConfig::default() }).unwrap()
@@ -22,14 +26,14 @@ fn packets_arrive_in_order_and_a_full_ring_gives_one_back() {
     let (mut one, mut zero) = (ends.pop().unwrap(), ends.pop().unwrap());
     for byte in 0..2 {
         let loan = packet(&pool, &[byte]).lend(&pool).unwrap();
-        assert!(zero.forward(ShardId(1), InterfaceId::DEVICE, loan).is_ok());
+        assert!(zero.forward(ShardId(1), DEVICE, loan).is_ok());
     }
     let third = packet(&pool, &[2]).lend(&pool).unwrap();
-    assert!(zero.forward(ShardId(1), InterfaceId::DEVICE, third).is_err());
+    assert!(zero.forward(ShardId(1), DEVICE, third).is_err());
     assert_eq!(one.depth().0, 2);
     for byte in 0..2 {
-        let (interface, loan) = one.receive().unwrap();
-        assert_eq!((interface, loan.pieces().next().unwrap()), (InterfaceId::DEVICE, &[byte][..]));
+        let (arrival, loan) = one.receive().unwrap();
+        assert_eq!((arrival, loan.pieces().next().unwrap()), (DEVICE, &[byte][..]));
     }
     assert!(one.receive().is_none());
     pool.collect();
@@ -45,7 +49,7 @@ fn no_sibling_is_passed_over_for_another_that_always_has_something() {
     for (sender, end) in ends.iter_mut().enumerate() {
         for _ in 0..10 {
             let loan = packet(&pool, &[sender as u8]).lend(&pool).unwrap();
-            assert!(end.forward(ShardId(2), InterfaceId::DEVICE, loan).is_ok());
+            assert!(end.forward(ShardId(2), DEVICE, loan).is_ok());
         }
     }
     let senders: Vec<u8> =
@@ -62,7 +66,7 @@ fn a_sleeper_finds_what_came_before_it_asked_and_is_woken_by_what_comes_after() 
     let (mut one, mut zero) = (ends.pop().unwrap(), ends.pop().unwrap());
     let mut send = || {
         let loan = packet(&pool, b"x").lend(&pool).unwrap();
-        assert!(zero.forward(ShardId(1), InterfaceId::DEVICE, loan).is_ok());
+        assert!(zero.forward(ShardId(1), DEVICE, loan).is_ok());
         zero.flush();
     };
     let is_rung = |end: &MeshEnd| rustix::io::read(end.alarm().descriptor(), &mut [0; 8]).is_ok();

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use slotmap::new_key_type;
 use sunstar_packet::Packet;
 use sunstar_wire::icmpv4::Icmpv4Message;
+use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
 
 use super::{Icmp, build};
@@ -49,7 +50,26 @@ struct Request {
     destination: IpAddress,
     sequence: u16,
     ttl: u8,
+    may_fragment: bool,
     payload: Packet,
+}
+
+/// What goes with an echo request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchoRequest {
+    /// Comes back with the reply.
+    pub sequence: u16,
+    /// How many hops it may take.
+    pub ttl: u8,
+    /// Whether it is cut when it is too large for the path; if not, it is refused.
+    pub may_fragment: bool,
+}
+
+impl EchoRequest {
+    /// A request as `ping` sends it: 64 hops at most, and cut when it is large.
+    pub const fn new(sequence: u16) -> Self {
+        Self { sequence, ttl: 64, may_fragment: true }
+    }
 }
 
 /// Requests or replies that wait in one socket at most.
@@ -96,13 +116,15 @@ impl Icmp {
         core: &mut Core,
         key: EchoKey,
         destination: IpAddress,
-        (sequence, ttl): (u16, u8),
+        request: EchoRequest,
         data: &[u8],
     ) -> Result<(), SocketError> {
         let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
         let path = core.path(destination, None).ok_or(SocketError::NetworkUnreachable { destination })?;
         core.check_device(&path)?;
-        let limit = path.mtu.saturating_sub(28);
+        let EchoRequest { sequence, ttl, may_fragment } = request;
+        let largest = if may_fragment { usize::from(u16::MAX) } else { path.mtu };
+        let limit = largest.saturating_sub(Ipv4Header::LEN + Icmpv4Message::LEN);
         if data.len() > limit {
             return Err(SocketError::MessageTooLong { len: data.len(), limit });
         }
@@ -113,7 +135,7 @@ impl Icmp {
             core.starved.insert(SocketHandle::Echo(key));
             return Err(SocketError::WouldBlock);
         };
-        socket.requests.push_back(Request { destination, sequence, ttl, payload });
+        socket.requests.push_back(Request { destination, sequence, ttl, may_fragment, payload });
         self.asking[usize::from(path.interface.0)].push_back(key);
         core.want.set(path.interface, Provider::Icmp);
         Ok(())
@@ -171,6 +193,7 @@ impl Icmp {
                 ecn: Ecn::NotEct,
                 checksum_offset: Icmpv4Message::CHECKSUM_OFFSET,
                 pseudo_header: false,
+                may_fragment: request.may_fragment,
             };
             if let Some(addressed) = core.ip_send(&output, packet) {
                 return Some(addressed);

@@ -12,12 +12,13 @@ use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
 
 use echo::EchoSocket;
-pub use echo::{EchoKey, EchoReply};
+pub use echo::{EchoKey, EchoReply, EchoRequest};
 use limit::RateLimit;
 
 use super::input::IpInput;
 use super::interface::InterfaceId;
 use super::output::{DEFAULT_TTL, IpOutput};
+use super::reassembly::{Expired, Whole};
 use crate::core::{Addressed, Core};
 use crate::link::Provider;
 use crate::random::Random;
@@ -131,7 +132,25 @@ impl Icmp {
 
     /// Answers a packet that cannot be delivered, where RFC 1122 section 3.2.2 allows it.
     pub(crate) fn unreachable(&mut self, core: &mut Core, code: UnreachableCode, input: IpInput) {
-        if input.group || input.interface == InterfaceId::LOOPBACK && input.source.is_unspecified() {
+        if !input.group {
+            self.error(core, Icmpv4Message::DestinationUnreachable { code, next_hop_mtu: 0 }, input);
+        }
+    }
+
+    /// Tells the sender of a datagram that not all of it has come in time (RFC 792; RFC 1122 section 3.3.2).
+    pub(crate) fn reassembly_time_exceeded(&mut self, core: &mut Core, expired: Expired) {
+        let Expired { interface, packet } = expired;
+        let whole = Whole { interface, group: false, ecn: Ecn::NotEct, packet };
+        if let Some(input) = core.whole_input(whole) {
+            self.error(core, Icmpv4Message::TimeExceeded { code: Icmpv4Message::REASSEMBLY_TIMEOUT }, input);
+        }
+    }
+
+    /// Answers a packet for us alone with an error. Never one about another error, nor to nobody (RFC 1122 section 3.2.2).
+    fn error(&mut self, core: &mut Core, message: Icmpv4Message, input: IpInput) {
+        let about_error = input.protocol == Protocol::ICMP
+            && Icmpv4Message::parse(input.transport()).map_or(true, |message| message.is_error());
+        if about_error || input.source.is_unspecified() {
             return;
         }
         let rate = core.config.icmp.errors_per_second;
@@ -146,7 +165,6 @@ impl Icmp {
         let ours = Ipv4Header::LEN + Icmpv4Message::LEN;
         let quote = body.len().saturating_sub(ours).clamp(input.header_len + 8, 576 - ours);
         body.truncate(quote);
-        let message = Icmpv4Message::DestinationUnreachable { code, next_hop_mtu: 0 };
         if self.queue(core, Reply { to, from, message, body }) {
             core.counters.control.errors_sent += 1;
         }
@@ -188,6 +206,7 @@ impl Icmp {
                 ecn: Ecn::NotEct,
                 checksum_offset: Icmpv4Message::CHECKSUM_OFFSET,
                 pseudo_header: false,
+                may_fragment: true,
             };
             if let Some(addressed) = core.ip_send(&output, packet) {
                 return Some(addressed);
@@ -211,9 +230,7 @@ fn build(core: &Core, message: &Icmpv4Message, body: Packet) -> Option<Packet> {
         return Some(Packet::new(header));
     }
     let mut packet = Packet::new(header);
-    for fragment in body.into_fragments() {
-        packet.push(fragment).ok()?;
-    }
+    packet.chain(body);
     Some(packet)
 }
 
