@@ -23,6 +23,7 @@ pub(crate) enum Timer {
     Neighbor(crate::neighbor::NeighborKey),
     Connection(crate::tcp::ConnectionKey),
     TimeWait,
+    Igmp(crate::ip::igmp::Alarm),
 }
 
 /// A packet whose next station is known.

@@ -54,7 +54,8 @@ pub mod timer;
 mod udp;
 
 pub use config::{
-    DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, ShardConfig, TcpConfig, UdpConfig,
+    DelayedAck, EphemeralPorts, IcmpConfig, IgmpConfig, NeighborConfig, OptionLayout, ShardConfig, TcpConfig,
+    UdpConfig,
 };
 pub use counters::{ControlCounters, Counters, Drops, IpCounters, MeshCounters, TcpCounters, UdpCounters};
 pub use ip::icmp::{EchoKey, EchoReply};

@@ -12,6 +12,7 @@ use crate::config::ShardConfig;
 use crate::core::{Core, Timer};
 use crate::counters::Counters;
 use crate::ip::icmp::Icmp;
+use crate::ip::igmp::Igmp;
 use crate::ip::{
     FilterChain, FilterId, Interface, InterfaceAddress, InterfaceId, Interfaces, PacketFilter, Path, Route,
     Routes,
@@ -76,6 +77,7 @@ pub struct Shard {
     pub(crate) tcp: Tcp,
     pub(crate) udp: Udp,
     pub(crate) icmp: Icmp,
+    igmp: Igmp,
     filters: FilterChain,
     loopback: Loopback,
     round_robin: [RoundRobin; InterfaceId::COUNT],
@@ -95,6 +97,7 @@ impl Shard {
             tcp: Tcp::new(id, config.ephemeral_ports, &mut random),
             udp: Udp::new(&mut random),
             icmp: Icmp::new(&mut random),
+            igmp: Igmp::new(),
             filters: FilterChain::default(),
             loopback: Loopback::default(),
             round_robin: Default::default(),
@@ -133,6 +136,7 @@ impl Shard {
         self.core.now = self.core.now.max(now);
         self.core.counters.turns += 1;
         self.core.pool.collect();
+        self.igmp.follow_members(&mut self.core);
         let turned = self.exchange(queue_pair, mesh);
         if turned.is_err() {
             self.fail_device();
@@ -291,6 +295,7 @@ impl Shard {
                 }
                 return;
             }
+            Protocol::IGMP => return self.igmp.input(&mut self.core, input),
             _ => {
                 self.core.counters.drops.unknown_protocol += 1;
                 (UnreachableCode::Protocol, input)
@@ -313,6 +318,7 @@ impl Shard {
             match timer {
                 Timer::Connection(key) => self.tcp.on_timer(&mut self.core, key),
                 Timer::TimeWait => self.tcp.on_time_wait_timer(&mut self.core),
+                Timer::Igmp(alarm) => self.igmp.on_timer(&mut self.core, alarm),
                 Timer::Neighbor(key) => {
                     let (neighbors, mut context) = self.core.neighbors();
                     let unsent = neighbors.on_timer(key, &mut context);
@@ -352,6 +358,7 @@ impl Shard {
             let addressed = match provider {
                 Provider::Neighbor => self.core.next_from_neighbors(interface),
                 Provider::Icmp => self.icmp.next(&mut self.core, interface),
+                Provider::Igmp => self.igmp.next(&mut self.core, interface),
                 Provider::Udp => self.udp.next(&mut self.core, interface),
                 Provider::Tcp => self.tcp.next(&mut self.core, interface),
             };

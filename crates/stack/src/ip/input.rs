@@ -138,7 +138,8 @@ impl Core {
         if interface == InterfaceId::LOOPBACK {
             return false;
         }
-        source.is_unspecified()
+        // A switch that watches IGMP asks without an address of its own (RFC 4541 section 2.1.1).
+        source.is_unspecified() && header.protocol != Protocol::IGMP
             || source.is_multicast()
             || source.octets()[0] >= 240
             || source.is_loopback()

@@ -1,7 +1,8 @@
-//! IP: interfaces, routes, delivery, the packet filter, ICMP.
+//! IP: interfaces, routes, delivery, the packet filter, ICMP, IGMP.
 
 mod filter;
 pub(crate) mod icmp;
+pub(crate) mod igmp;
 mod input;
 mod interface;
 pub(crate) mod output;

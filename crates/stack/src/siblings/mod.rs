@@ -274,10 +274,9 @@ impl Core {
 
     /// A UDP socket of this shard is the first member of a group at a port, or the last one has left.
     pub(crate) fn spread_membership(&mut self, at: GroupPort, member: bool) {
-        if !self.siblings.is_alone() {
-            self.siblings.groups.set_own(at, member);
-            self.siblings.spread_group(at);
-        }
+        self.siblings.groups.set_own(at, member);
+        self.siblings.spread_group(at);
+        self.note_group(at.0);
     }
 
     /// Hears what siblings have to say, and tells them what is new here, as far as there is room.
@@ -320,7 +319,10 @@ impl Core {
                 }
                 self.grant_due();
             }
-            Message::Group { at, member } => self.siblings.groups.set(from, at, member),
+            Message::Group { at, member } => {
+                self.siblings.groups.set(from, at, member);
+                self.note_group(at.0);
+            }
         }
     }
 
@@ -349,7 +351,9 @@ impl Core {
             Some(registrar) => registrar.on_known(sibling, 0),
             None => {}
         }
-        self.siblings.groups.forget(sibling);
+        for group in self.siblings.groups.forget(sibling) {
+            self.note_group(group);
+        }
         let me = self.siblings.me;
         let (own, asked): (Vec<_>, Vec<_>) =
             (self.neighbors.owned_by(me).collect(), self.neighbors.unsettled_of(sibling).collect());
