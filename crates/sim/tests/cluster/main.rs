@@ -3,6 +3,7 @@
 mod flood;
 mod forwarding;
 mod groups;
+mod igmp;
 mod neighbors;
 mod ports;
 mod proxies;
