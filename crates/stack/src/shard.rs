@@ -358,7 +358,7 @@ impl Shard {
             let addressed = match provider {
                 Provider::Neighbor => self.core.next_from_neighbors(interface),
                 Provider::Icmp => self.icmp.next(&mut self.core, interface),
-                Provider::Igmp => self.igmp.next(&mut self.core, interface),
+                Provider::Igmp => self.igmp.next(&mut self.core),
                 Provider::Udp => self.udp.next(&mut self.core, interface),
                 Provider::Tcp => self.tcp.next(&mut self.core, interface),
             };

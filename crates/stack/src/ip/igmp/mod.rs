@@ -71,7 +71,8 @@ struct Group {
 
 #[derive(Debug)]
 pub(crate) struct Igmp {
-    /// What this host receives; no more than its shards may join (`IgmpConfig::max_groups` each).
+    /// What this host receives, no more than its shards may join (`IgmpConfig::max_groups` each), and what was reported
+    /// and has been left since.
     groups: BTreeMap<Ipv4Addr, Group>,
     querier: Querier,
     /// The version that all that is pending is for.
@@ -123,10 +124,9 @@ impl Igmp {
         self.want(core);
     }
 
-    /// The device is to pull what there is to say. By one that is gone nothing is said any more.
+    /// The device is to pull what there is to say.
     fn want(&self, core: &mut Core) {
-        let silent = self.changed.is_empty() && self.asked.is_empty();
-        if !silent && !core.interfaces.get(InterfaceId::DEVICE).failed {
+        if !self.changed.is_empty() || !self.asked.is_empty() {
             core.want.set(InterfaceId::DEVICE, Provider::Igmp);
         }
     }

@@ -20,11 +20,8 @@ const HEADER_LEN: usize = Ipv4Header::LEN + Ipv4Option::ROUTER_ALERT_BYTES.len()
 const INTERNETWORK_CONTROL: u8 = 0xc0 >> 2;
 
 impl Igmp {
-    /// The next message, built now.
-    pub(crate) fn next(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
-        if interface != InterfaceId::DEVICE {
-            return None;
-        }
+    /// The next message for the device's interface, built now.
+    pub(crate) fn next(&mut self, core: &mut Core) -> Option<Addressed> {
         self.follow_querier(core);
         if self.changed.is_empty() && self.asked.is_empty() {
             return None;
@@ -42,7 +39,7 @@ impl Igmp {
         };
         core.counters.ip.sent += 1;
         core.counters.ip.sent_bytes += packet.len() as u64;
-        core.address(interface, destination.into(), packet)
+        core.address(InterfaceId::DEVICE, destination.into(), packet)
     }
 
     /// A version 3 report: of changes as long as there are any, else of answers, as many as it has room for.
