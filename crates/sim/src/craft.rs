@@ -6,7 +6,7 @@ use sunstar_packet::Medium;
 use sunstar_wire::arp::{ArpOperation, ArpPacket};
 use sunstar_wire::checksum::{Accumulator, checksum};
 use sunstar_wire::ethernet::EthernetHeader;
-use sunstar_wire::ipv4::Ipv4Header;
+use sunstar_wire::ipv4::{Ipv4Header, Ipv4Option};
 use sunstar_wire::udp::UdpHeader;
 use sunstar_wire::{Ecn, EtherType, MacAddress, Protocol};
 
@@ -153,6 +153,11 @@ impl Envelope {
         self.ip(Protocol::ICMP, &message)
     }
 
+    /// An IGMP message of its own making ([`igmp`]), with the router alert that belongs to it.
+    pub fn igmp(&self, message: &[u8]) -> Vec<u8> {
+        self.ip_with_options(Protocol::IGMP, &Ipv4Option::ROUTER_ALERT_BYTES, message)
+    }
+
     /// An ARP packet from this envelope's source, to the station it names; a question or an answer.
     pub fn arp(&self, request: bool, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
         let packet = ArpPacket {
@@ -181,4 +186,12 @@ impl Envelope {
     pub fn to_address(self, destination: Ipv4Addr) -> Self {
         Self { destination, ..self }
     }
+}
+
+/// An IGMP message: its type, its second byte, its group, and what is behind it, with its checksum.
+pub fn igmp(kind: u8, code: u8, group: Ipv4Addr, behind: &[u8]) -> Vec<u8> {
+    let mut message = [&[kind, code, 0, 0][..], &group.octets(), behind].concat();
+    let sum = checksum(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    message
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::{
-    IpNumber, LinkSlice, NetSlice, SlicedPacket, TcpOptionElement, TcpOptionReadError, TcpSlice,
+    IgmpSlice, IpNumber, LinkSlice, NetSlice, SlicedPacket, TcpOptionElement, TcpOptionReadError, TcpSlice,
     TransportSlice,
 };
 use sunstar_packet::Medium;
@@ -50,6 +50,8 @@ pub struct Ip {
     pub destination: Ipv4Addr,
     /// Hops left.
     pub ttl: u8,
+    /// The differentiated services code point.
+    pub dscp: u8,
     /// The ECN bits.
     pub ecn: u8,
     /// Whether routers may not cut it.
@@ -60,6 +62,8 @@ pub struct Ip {
     pub more_fragments: bool,
     /// Bytes of the datagram's payload before this one's.
     pub fragment_offset: usize,
+    /// Whether routers that pass it on have to look at it.
+    pub router_alert: bool,
     /// Where the packet begins in the frame.
     pub at: usize,
     /// Bytes of header.
@@ -93,9 +97,26 @@ pub enum Transport {
         /// What is behind the header.
         payload: Vec<u8>,
     },
+    /// An IGMP message.
+    Igmp(Igmp),
     /// A fragment of a packet.
     Fragment,
     /// Another protocol.
+    Other(u8),
+}
+
+/// An IGMP message, as far as hosts send it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Igmp {
+    /// A version 1 report of a group.
+    ReportV1(Ipv4Addr),
+    /// A version 2 report of a group.
+    ReportV2(Ipv4Addr),
+    /// A group was left.
+    Leave(Ipv4Addr),
+    /// A version 3 report: of each record its type, its group and its sources.
+    ReportV3(Vec<(u8, Ipv4Addr, Vec<Ipv4Addr>)>),
+    /// Another, by its type, or one that cannot be read.
     Other(u8),
 }
 
@@ -188,11 +209,13 @@ pub fn decode(frame: &[u8], medium: Medium) -> Result<Decoded, String> {
                 source: header.source_addr(),
                 destination: header.destination_addr(),
                 ttl: header.ttl(),
+                dscp: header.dcp().value(),
                 ecn: header.ecn().value(),
                 dont_fragment: header.dont_fragment(),
                 identification: header.identification(),
                 more_fragments: header.more_fragments(),
                 fragment_offset: usize::from(header.fragments_offset().byte_offset()),
+                router_alert: header.options().starts_with(&[148, 4, 0, 0]),
                 at: header.slice().as_ptr() as usize - frame.as_ptr() as usize,
                 header_len: header.slice().len(),
                 total_len: header.total_len().into(),
@@ -223,7 +246,26 @@ fn transport(ip: &Ip, number: IpNumber, sliced: Option<&TransportSlice<'_>>) -> 
             rest: icmp.bytes5to8(),
             payload: icmp.slice()[8..].to_vec(),
         },
+        Some(TransportSlice::Igmp(message)) => Transport::Igmp(igmp(message)),
         _ => Transport::Other(number.0),
+    }
+}
+
+fn igmp(message: &IgmpSlice<'_>) -> Igmp {
+    match message {
+        IgmpSlice::MembershipReportV1(report) => Igmp::ReportV1(report.group_address().octets.into()),
+        IgmpSlice::MembershipReportV2(report) => Igmp::ReportV2(report.group_address().octets.into()),
+        IgmpSlice::LeaveGroup(leave) => Igmp::Leave(leave.group_address().octets.into()),
+        IgmpSlice::MembershipReportV3(report) => {
+            let mut records = Vec::new();
+            for record in report.group_records() {
+                let Ok(record) = record else { return Igmp::Other(message.type_u8()) };
+                let sources = record.source_addresses().map(Ipv4Addr::from).collect();
+                records.push((record.record_type().0, record.multicast_address().into(), sources));
+            }
+            Igmp::ReportV3(records)
+        }
+        _ => Igmp::Other(message.type_u8()),
     }
 }
 
@@ -303,6 +345,9 @@ impl fmt::Display for Decoded {
                     ip.source,
                     ip.destination
                 ),
+                Transport::Igmp(message) => {
+                    write!(f, "igmp {} > {} {message:?}", ip.source, ip.destination)
+                }
                 Transport::Other(number) => {
                     write!(f, "protocol {number} {} > {}", ip.source, ip.destination)
                 }

@@ -134,8 +134,8 @@ impl Victim {
 
 /// How many events of a frame's fate were counted, what IP as such counts aside.
 fn fates(counters: &Counters) -> u64 {
-    let Counters { drops, control, udp, tcp, .. } = counters;
-    drops.total() + control.total() + udp.total() + tcp.total()
+    let Counters { drops, reassembly, control, udp, tcp, .. } = counters;
+    drops.total() + reassembly.total() + control.total() + udp.total() + tcp.total()
 }
 
 fn mutate(frame: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {

@@ -15,6 +15,8 @@ pub struct ShardConfig {
     pub reassembly: ReassemblyConfig,
     /// ICMP.
     pub icmp: IcmpConfig,
+    /// Groups of hosts.
+    pub igmp: IgmpConfig,
     /// UDP.
     pub udp: UdpConfig,
     /// TCP.
@@ -114,6 +116,20 @@ pub struct IcmpConfig {
 impl Default for IcmpConfig {
     fn default() -> Self {
         Self { answer_echo: true, errors_per_second: 1_000, max_queued: 256 }
+    }
+}
+
+/// Groups of hosts, and IGMP, by which routers are told of them (RFC 3376).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IgmpConfig {
+    /// Groups, each at a UDP port, that a shard's sockets may join at most.
+    pub max_groups: usize,
+}
+
+impl Default for IgmpConfig {
+    fn default() -> Self {
+        Self { max_groups: 256 }
     }
 }
 

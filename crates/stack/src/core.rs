@@ -24,6 +24,7 @@ pub(crate) enum Timer {
     Connection(crate::tcp::ConnectionKey),
     TimeWait,
     Reassembly,
+    Igmp(crate::ip::igmp::Alarm),
 }
 
 /// A packet whose next station is known.

@@ -30,7 +30,7 @@ counters! {
         truncated,
         /// A header that cannot be: version, length fields, data offset.
         malformed,
-        /// A wrong IPv4, ICMP, UDP or TCP checksum.
+        /// A wrong IPv4, ICMP, IGMP, UDP or TCP checksum.
         bad_checksum,
         /// A frame for another station.
         other_station,
@@ -71,6 +71,10 @@ counters! {
         icmp_ignored,
         /// An ICMP answer that was not sent, because of the rate limit (RFC 1812 section 4.3.2.8).
         icmp_limited,
+        /// An IGMP message from beyond the link, or a query that is none to be answered (RFC 3376 sections 4 and 9.1).
+        bad_igmp,
+        /// An IGMP message that is not for a host, about a group nobody here receives, or that answers nothing.
+        igmp_ignored,
         /// A queue of short answers was full.
         reply_queue_full,
         /// No UDP socket on that port.
@@ -141,7 +145,7 @@ counters! {
 }
 
 counters! {
-    /// What went through ICMP and ARP.
+    /// What went through ICMP, IGMP and ARP.
     ControlCounters {
         /// Echo requests answered.
         echo_answered,
@@ -149,6 +153,14 @@ counters! {
         errors_sent,
         /// Errors received that concerned a socket.
         errors_received,
+        /// IGMP queries received.
+        igmp_queries_received,
+        /// IGMP reports sent; one of version 3 may be about many groups.
+        igmp_reports_sent,
+        /// IGMP leaves sent, of version 2.
+        igmp_leaves_sent,
+        /// IGMP reports not sent, because another host had sent one (RFC 2236 section 3).
+        igmp_suppressed,
         /// ARP requests sent.
         arp_requests_sent,
         /// ARP replies sent.
@@ -225,7 +237,7 @@ counters! {
     MeshCounters {
         /// Packets that arrived here and were handed to the shard they belong to.
         forwarded,
-        /// Packets that a filter here sent to a sibling.
+        /// Packets that a sibling was given behind IP: by a filter, as a whole of fragments, or because it speaks for all.
         handed_over,
         /// Packets that siblings handed over.
         received,
@@ -253,7 +265,7 @@ pub struct Counters {
     pub ip: IpCounters,
     /// What was cut, and put together.
     pub reassembly: ReassemblyCounters,
-    /// What went through ICMP and ARP.
+    /// What went through ICMP, IGMP and ARP.
     pub control: ControlCounters,
     /// What went through UDP.
     pub udp: UdpCounters,

@@ -54,8 +54,8 @@ pub mod timer;
 mod udp;
 
 pub use config::{
-    DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, ReassemblyConfig, ShardConfig,
-    TcpConfig, UdpConfig,
+    DelayedAck, EphemeralPorts, IcmpConfig, IgmpConfig, NeighborConfig, OptionLayout, ReassemblyConfig,
+    ShardConfig, TcpConfig, UdpConfig,
 };
 pub use counters::{
     ControlCounters, Counters, Drops, IpCounters, MeshCounters, ReassemblyCounters, TcpCounters, UdpCounters,

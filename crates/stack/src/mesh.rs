@@ -17,7 +17,7 @@ pub enum Stage {
         /// The frame was for more than one station.
         group: bool,
     },
-    /// A datagram put together from its fragments, the first one's IP header in front: IP has done its part.
+    /// A datagram that IP has done its part with; one put together from fragments has the first one's IP header in front.
     Datagram {
         /// It is for more than one host.
         group: bool,

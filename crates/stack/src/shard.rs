@@ -12,6 +12,7 @@ use crate::config::ShardConfig;
 use crate::core::{Addressed, Core, Timer};
 use crate::counters::Counters;
 use crate::ip::icmp::Icmp;
+use crate::ip::igmp::Igmp;
 use crate::ip::{
     Disposition, FilterChain, FilterId, Identifications, Interface, InterfaceAddress, InterfaceId,
     Interfaces, IpInput, PacketFilter, Path, Reassembly, ReassemblyInfo, Route, Routes, Train, Whole,
@@ -20,7 +21,7 @@ use crate::link::{LinkInput, Loopback, Provider, RoundRobin, Want};
 use crate::mesh::{Arrival, Mesh, Stage};
 use crate::neighbor::{NeighborInfo, Neighbors};
 use crate::random::Random;
-use crate::siblings::Siblings;
+use crate::siblings::{SPEAKER, Siblings};
 use crate::socket::{Ready, ReadyQueue, SocketHandle};
 use crate::steering::{Decision, FlowKey, ShardId, Steering};
 use crate::tcp::Tcp;
@@ -76,6 +77,7 @@ pub struct Shard {
     pub(crate) tcp: Tcp,
     pub(crate) udp: Udp,
     pub(crate) icmp: Icmp,
+    igmp: Igmp,
     filters: FilterChain,
     loopback: Loopback,
     round_robin: [RoundRobin; InterfaceId::COUNT],
@@ -97,6 +99,7 @@ impl Shard {
             tcp: Tcp::new(id, config.ephemeral_ports, &mut random),
             udp: Udp::new(&mut random),
             icmp: Icmp::new(&mut random),
+            igmp: Igmp::new(),
             filters: FilterChain::default(),
             loopback: Loopback::default(),
             round_robin: Default::default(),
@@ -139,6 +142,7 @@ impl Shard {
         self.core.now = self.core.now.max(now);
         self.core.counters.turns += 1;
         self.core.pool.collect();
+        self.igmp.follow_members(&mut self.core);
         let turned = self.exchange(queue_pair, mesh);
         if turned.is_err() {
             self.fail_device();
@@ -251,10 +255,9 @@ impl Shard {
         if self.core.siblings.is_alone() {
             return self.deliver(input);
         }
-        let stage = Stage::Datagram { group: input.group, ecn: input.ecn };
-        let arrival = Arrival { interface: input.interface, stage };
         let key = FlowKey::of_whole(input.packet.head());
         if self.core.is_to_group(&key) {
+            let arrival = input.arrival();
             let IpInput { packet, .. } = input;
             if let Some(packet) = self.show_to_members(arrival, &key, packet, mesh) {
                 self.deliver(IpInput { packet, ..input });
@@ -263,12 +266,17 @@ impl Shard {
         }
         match self.core.steered_to(&key) {
             Some(owner) if owner != self.id => {
-                if self.core.forward(owner, arrival, input.packet, mesh) {
-                    self.core.counters.reassembly.forwarded += 1;
-                }
+                self.core.counters.reassembly.forwarded += 1;
+                self.hand_over(owner, input, mesh);
             }
             _ => self.deliver(input),
         }
+    }
+
+    /// Gives a sibling what IP has done its part with.
+    fn hand_over(&mut self, to: ShardId, input: IpInput, mesh: &mut impl Mesh) {
+        let handed = self.core.forward(to, input.arrival(), input.packet, mesh);
+        self.core.counters.mesh.handed_over += u64::from(handed);
     }
 
     /// Shows a packet for a group to every sibling that has somebody to receive it, from the one buffer it arrived in. It
@@ -326,6 +334,9 @@ impl Shard {
         };
         let Some(link_input) = link_input else { return self.wake_waiters() };
         match self.core.ipv4_input(interface, link_input, &mut self.filters) {
+            Some(Disposition::Deliver(input)) if input.protocol == Protocol::IGMP && self.id != SPEAKER => {
+                self.hand_over(SPEAKER, input, mesh);
+            }
             Some(Disposition::Deliver(input)) => self.deliver(input),
             Some(Disposition::Whole(input)) => self.steer_whole(input, mesh),
             Some(Disposition::HandTo { shard, group, packet }) => {
@@ -361,6 +372,7 @@ impl Shard {
                 }
                 return;
             }
+            Protocol::IGMP => return self.igmp.input(&mut self.core, input),
             _ => {
                 self.core.counters.drops.unknown_protocol += 1;
                 (UnreachableCode::Protocol, input)
@@ -384,6 +396,7 @@ impl Shard {
                 Timer::Connection(key) => self.tcp.on_timer(&mut self.core, key),
                 Timer::TimeWait => self.tcp.on_time_wait_timer(&mut self.core),
                 Timer::Reassembly => self.on_reassembly_timer(),
+                Timer::Igmp(alarm) => self.igmp.on_timer(&mut self.core, alarm),
                 Timer::Neighbor(key) => {
                     let (neighbors, mut context) = self.core.neighbors();
                     let unsent = neighbors.on_timer(key, &mut context);
@@ -439,6 +452,7 @@ impl Shard {
             let addressed = match provider {
                 Provider::Neighbor => self.core.next_from_neighbors(interface),
                 Provider::Icmp => self.icmp.next(&mut self.core, interface),
+                Provider::Igmp => self.igmp.next(&mut self.core),
                 Provider::Udp => self.udp.next(&mut self.core, interface),
                 Provider::Tcp => self.tcp.next(&mut self.core, interface),
             };

@@ -68,7 +68,8 @@ impl UdpSocket {
     /// stack's device, or unspecified.
     ///
     /// # Errors
-    /// `InvalidInput` for an address that is no group, `AddrNotAvailable` for an interface that is not there.
+    /// `InvalidInput` for an address that is no group, `AddrNotAvailable` for an interface that is not there,
+    /// `QuotaExceeded` for more groups than a shard may join.
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         self.socket.call(|shard, key| {
             check_interface(shard, interface)?;

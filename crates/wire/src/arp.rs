@@ -58,6 +58,35 @@ impl ArpPacket {
     /// Hardware type 1 (Ethernet), protocol type IPv4, address lengths 6 and 4.
     const HARDWARE_ETHERNET: u16 = 1;
 
+    /// Asks whether anybody has an address, in nobody's name, so that no cache is changed by it (RFC 5227
+    /// section 2.1.1).
+    pub const fn probe(mac: MacAddress, address: Ipv4Addr) -> Self {
+        Self { sender_address: Ipv4Addr::UNSPECIFIED, ..Self::announcement(mac, address) }
+    }
+
+    /// Tells everybody that the address is in use, and at which station (RFC 5227 section 2.3).
+    pub const fn announcement(mac: MacAddress, address: Ipv4Addr) -> Self {
+        Self {
+            operation: ArpOperation::Request,
+            sender_mac: mac,
+            sender_address: address,
+            target_mac: MacAddress::ZERO,
+            target_address: address,
+        }
+    }
+
+    /// Whether this is a probe: a request in nobody's name (RFC 5227 section 1.1).
+    pub const fn is_probe(&self) -> bool {
+        matches!(self.operation, ArpOperation::Request) && self.sender_address.is_unspecified()
+    }
+
+    /// Whether this is an announcement: a request of the sender for its own address (RFC 5227 section 1.1).
+    pub const fn is_announcement(&self) -> bool {
+        matches!(self.operation, ArpOperation::Request)
+            && !self.sender_address.is_unspecified()
+            && self.sender_address.to_bits() == self.target_address.to_bits()
+    }
+
     /// Reads the packet that follows an Ethernet header; padding behind it is ignored.
     ///
     /// # Errors

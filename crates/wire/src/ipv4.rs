@@ -208,6 +208,8 @@ impl Ipv4Option<'_> {
     pub const STRICT_SOURCE_ROUTE: u8 = 137;
     /// Router alert (RFC 2113).
     pub const ROUTER_ALERT: u8 = 148;
+    /// A whole router alert with the one value there is: every router looks at the packet (RFC 2113 section 2.1).
+    pub const ROUTER_ALERT_BYTES: [u8; 4] = [Self::ROUTER_ALERT, 4, 0, 0];
 
     /// Whether this is a source route, loose or strict.
     pub const fn is_source_route(&self) -> bool {

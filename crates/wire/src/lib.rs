@@ -9,6 +9,7 @@
 //! | [`arp`] | ARP for IPv4 over Ethernet | RFC 826 |
 //! | [`ipv4`] | IPv4, and a bounded walk over its options | RFC 791, 2474, 3168 |
 //! | [`icmpv4`] | the first eight bytes of an ICMP message | RFC 792, 1122, 1191 |
+//! | [`igmp`] | IGMP of all three versions, with sources and records | RFC 1112, 2236, 3376 |
 //! | [`udp`] | UDP | RFC 768 |
 //! | [`tcp`] | TCP, its options, sequence numbers | RFC 9293, 7323, 2018, 5482 |
 //! | [`checksum`] | the internet checksum | RFC 1071, 1624 |
@@ -61,6 +62,7 @@ pub mod checksum;
 mod error;
 pub mod ethernet;
 pub mod icmpv4;
+pub mod igmp;
 mod ip;
 pub mod ipv4;
 mod mac;

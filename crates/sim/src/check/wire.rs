@@ -4,7 +4,7 @@ use etherparse::checksum::Sum16BitWords;
 use sunstar_packet::{Capabilities, ChecksumNote, Medium, Notes, SegmentationKind};
 use sunstar_wire::tcp::TcpFlags;
 
-use crate::decode::{Body, Decoded, Ip, Segment, Transport, decode};
+use crate::decode::{Body, Decoded, Igmp, Ip, Segment, Transport, decode};
 
 /// Judges a frame a host has sent; says what is wrong with it.
 pub(crate) fn check_frame(frame: &[u8], notes: &Notes, device: &Capabilities) -> Result<Decoded, String> {
@@ -47,7 +47,9 @@ fn check_ip(
         )
     })?;
     require(ip.ttl > 0, || "sent with no hop left".into())?;
-    require(!ip.source.is_multicast() && !ip.source.is_broadcast() && !ip.source.is_unspecified(), || {
+    // RFC 3376 section 4.2.13: a host without an address may report.
+    let nobody = ip.source.is_unspecified() && !matches!(transport, Transport::Igmp(_));
+    require(!ip.source.is_multicast() && !ip.source.is_broadcast() && !nobody, || {
         format!("sent from {}", ip.source)
     })?;
     require(notes.fragment_size.is_none(), || "a packet that IP has still to cut".into())?;
@@ -86,8 +88,36 @@ fn check_ip(
                 format!("a fragment of {} bytes at {}", payload.len(), ip.fragment_offset)
             })
         }
+        Transport::Igmp(message) => {
+            require(!is_partial(notes), || "an IGMP message with a partial checksum".into())?;
+            require(sum(payload) == 0, || "wrong IGMP checksum".into())?;
+            check_igmp(ip, message)
+        }
         Transport::Other(number) => Err(format!("protocol {number}")),
     }
+}
+
+/// RFC 3376 section 4 and RFC 2236 section 2: how hosts send each of their messages, and to whom.
+fn check_igmp(ip: &Ip, message: &Igmp) -> Result<(), String> {
+    require(ip.ttl == 1, || format!("an IGMP message with {} hops left", ip.ttl))?;
+    require(ip.router_alert, || "an IGMP message without a router alert".into())?;
+    require(ip.dscp == 0xc0 >> 2, || format!("an IGMP message with DSCP {}", ip.dscp))?;
+    let to = match message {
+        Igmp::ReportV1(group) | Igmp::ReportV2(group) => *group,
+        Igmp::Leave(_) => [224, 0, 0, 2].into(),
+        Igmp::ReportV3(records) => {
+            require(!records.is_empty(), || "an IGMP report of nothing".into())?;
+            [224, 0, 0, 22].into()
+        }
+        Igmp::Other(kind) => return Err(format!("an IGMP message of type {kind:#x}")),
+    };
+    require(ip.destination == to, || format!("{message:?} sent to {}", ip.destination))?;
+    let reported = match message {
+        Igmp::ReportV1(group) | Igmp::ReportV2(group) | Igmp::Leave(group) => vec![*group],
+        Igmp::ReportV3(records) => records.iter().map(|(_, group, _)| *group).collect(),
+        Igmp::Other(_) => Vec::new(),
+    };
+    require(!reported.contains(&[224, 0, 0, 1].into()), || "an IGMP message about all systems".into())
 }
 
 fn is_partial(notes: &Notes) -> bool {

@@ -4,6 +4,7 @@ mod flood;
 mod forwarding;
 mod fragments;
 mod groups;
+mod igmp;
 mod neighbors;
 mod ports;
 mod proxies;

@@ -4,6 +4,7 @@ mod backpressure;
 mod determinism;
 mod fragments;
 mod icmp;
+mod igmp;
 mod neighbor;
 mod tcp_attacks;
 mod tcp_close;

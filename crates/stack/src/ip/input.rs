@@ -10,6 +10,7 @@ use super::interface::InterfaceId;
 use super::reassembly::{self, FragmentInput, Whole};
 use crate::core::{Core, Timer};
 use crate::link::LinkInput;
+use crate::mesh::{Arrival, Stage};
 use crate::steering::ShardId;
 
 /// What becomes of a packet after IP has looked at it.
@@ -56,6 +57,12 @@ impl IpInput {
             group,
             packet,
         }
+    }
+
+    /// How a sibling takes it up.
+    pub(crate) fn arrival(&self) -> Arrival {
+        let stage = Stage::Datagram { group: self.group, ecn: self.ecn };
+        Arrival { interface: self.interface, stage }
     }
 
     /// Bytes behind the IP header.
@@ -192,7 +199,8 @@ impl Core {
         if interface == InterfaceId::LOOPBACK {
             return false;
         }
-        source.is_unspecified()
+        // A switch that watches IGMP asks without an address of its own (RFC 4541 section 2.1.1).
+        source.is_unspecified() && header.protocol != Protocol::IGMP
             || source.is_multicast()
             || source.octets()[0] >= 240
             || source.is_loopback()

@@ -1,9 +1,10 @@
-//! IP: interfaces, routes, delivery, the packet filter, ICMP.
+//! IP: interfaces, routes, delivery, the packet filter, ICMP, IGMP.
 
 mod filter;
 mod fragment;
 pub(crate) mod icmp;
 mod identification;
+pub(crate) mod igmp;
 mod input;
 mod interface;
 pub(crate) mod output;

@@ -11,10 +11,12 @@ pub(crate) enum Provider {
     Icmp = 1,
     Udp = 2,
     Tcp = 3,
+    Igmp = 4,
 }
 
 impl Provider {
-    pub(crate) const ALL: [Provider; 4] = [Provider::Neighbor, Provider::Icmp, Provider::Udp, Provider::Tcp];
+    pub(crate) const ALL: [Provider; 5] =
+        [Provider::Neighbor, Provider::Icmp, Provider::Udp, Provider::Tcp, Provider::Igmp];
 }
 
 /// Which protocols have something to say, for each interface.
@@ -87,7 +89,7 @@ mod tests {
         want.set(interface, Provider::Tcp);
         want.set(interface, Provider::Icmp);
         let mut robin = RoundRobin::default();
-        let mut sent = [0_usize; 4];
+        let mut sent = [0_usize; Provider::ALL.len()];
         for _ in 0..10_000 {
             let provider = robin.next(interface, &want).unwrap();
             let bytes = if provider == Provider::Tcp { 65_536 } else { 64 };

@@ -9,6 +9,7 @@ use sunstar_wire::{IpAddress, Protocol};
 use super::control::GroupPort;
 use crate::core::Core;
 use crate::ip::InterfaceId;
+use crate::link::Provider;
 use crate::mesh::{Arrival, Mesh};
 use crate::steering::{Decision, FlowKey, Owner, PortSpace, ShardId};
 
@@ -17,6 +18,8 @@ use crate::steering::{Decision, FlowKey, Owner, PortSpace, ShardId};
 pub(crate) struct Groups {
     siblings: BTreeMap<GroupPort, BTreeSet<ShardId>>,
     own: BTreeSet<GroupPort>,
+    /// Groups that may have got their first member of this host, or lost the last: the shard that speaks for it looks.
+    pub(crate) noted: BTreeSet<IpAddress>,
 }
 
 impl Groups {
@@ -32,6 +35,12 @@ impl Groups {
     /// Whether this shard has a member.
     pub(crate) fn has_own(&self, at: GroupPort) -> bool {
         self.own.contains(&at)
+    }
+
+    /// Whether this host has a member, of any port, on any shard.
+    pub(crate) fn has_member(&self, group: IpAddress) -> bool {
+        let ports = (group, 0)..=(group, u16::MAX);
+        self.own.range(ports.clone()).next().is_some() || self.siblings.range(ports).next().is_some()
     }
 
     pub(super) fn own(&self) -> impl Iterator<Item = GroupPort> {
@@ -61,7 +70,18 @@ impl Groups {
     }
 }
 
+/// The shard that tells routers which groups its host receives.
+pub(crate) const SPEAKER: ShardId = ShardId(0);
+
 impl Core {
+    /// A group has got a first member on a shard, or lost the last one there.
+    pub(super) fn note_group(&mut self, group: IpAddress) {
+        if self.siblings.me() == SPEAKER {
+            self.siblings.groups.noted.insert(group);
+            self.want.set(InterfaceId::DEVICE, Provider::Igmp);
+        }
+    }
+
     /// Whether a packet is for more than one host.
     pub(crate) fn is_to_group(&self, key: &FlowKey) -> bool {
         match key.destination() {
@@ -78,7 +98,12 @@ impl Core {
             && let IpAddress::V4(group) = at.0
         {
             let device = self.interfaces.get_mut(InterfaceId::DEVICE);
-            if member { device.join(group) } else { device.leave(group) }
+            if member {
+                device.join(group)
+            } else {
+                device.leave(group)
+            }
+            self.note_group(at.0);
         }
     }
 

@@ -16,7 +16,7 @@ use sunstar_wire::MacAddress;
 
 pub use control::Control;
 pub(crate) use control::{Claim, GroupPort, Message, Port};
-pub(crate) use groups::Groups;
+pub(crate) use groups::{Groups, SPEAKER};
 use ports::{Claims, Registrar, Verdict};
 
 use crate::core::Core;
@@ -274,10 +274,9 @@ impl Core {
 
     /// A UDP socket of this shard is the first member of a group at a port, or the last one has left.
     pub(crate) fn spread_membership(&mut self, at: GroupPort, member: bool) {
-        if !self.siblings.is_alone() {
-            self.siblings.groups.set_own(at, member);
-            self.siblings.spread_group(at);
-        }
+        self.siblings.groups.set_own(at, member);
+        self.siblings.spread_group(at);
+        self.note_group(at.0);
     }
 
     /// Hears what siblings have to say, and tells them what is new here, as far as there is room.

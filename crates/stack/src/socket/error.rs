@@ -91,6 +91,12 @@ pub enum SocketError {
         /// The cap.
         limit: usize,
     },
+    /// The shard is in as many groups as its configuration allows.
+    #[error("the shard is in all the groups its configuration allows ({limit}); raise `igmp.max_groups`")]
+    TooManyGroups {
+        /// The cap.
+        limit: usize,
+    },
     /// The device has failed.
     #[error("the network device has failed; sockets on it are closed")]
     NetworkDown,
@@ -120,7 +126,9 @@ impl From<SocketError> for io::Error {
             SocketError::TimedOut => ErrorKind::TimedOut,
             SocketError::BrokenPipe => ErrorKind::BrokenPipe,
             SocketError::MessageTooLong { .. } | SocketError::InvalidInput { .. } => ErrorKind::InvalidInput,
-            SocketError::TooManyConnections { .. } => ErrorKind::QuotaExceeded,
+            SocketError::TooManyConnections { .. } | SocketError::TooManyGroups { .. } => {
+                ErrorKind::QuotaExceeded
+            }
             SocketError::NetworkDown => ErrorKind::NetworkDown,
         };
         io::Error::new(kind, error)

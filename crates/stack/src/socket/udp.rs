@@ -84,10 +84,10 @@ impl Shard {
         self.udp.sockets.get(socket).ok_or(SocketError::Closed)?.remote.ok_or(SocketError::NotConnected)
     }
 
-    /// Receives a multicast group's datagrams for the socket's port, on the device's interface.
+    /// Receives a multicast group's datagrams for the socket's port, on the device's interface. Routers are told by IGMP.
     ///
     /// # Errors
-    /// `InvalidInput` unless it is an IPv4 group, `Closed`.
+    /// `InvalidInput` unless it is an IPv4 group, `TooManyGroups`, `Closed`.
     pub fn udp_join(&mut self, socket: UdpKey, group: IpAddress) -> Result<(), SocketError> {
         self.udp.join(&mut self.core, socket, group)
     }

@@ -137,6 +137,10 @@ impl Udp {
             return Err(SocketError::InvalidInput { what: "a group is an address from 224.0.0.0/4" });
         }
         let at = (group, socket.local.port());
+        let limit = core.config.igmp.max_groups;
+        if !self.groups.contains_key(&at) && self.groups.len() >= limit {
+            return Err(SocketError::TooManyGroups { limit });
+        }
         let members = self.groups.entry(at).or_default();
         if !members.contains(&key) {
             if members.is_empty() {

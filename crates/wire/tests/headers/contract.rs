@@ -8,6 +8,7 @@ use sunstar_wire::arp::ArpPacket;
 use sunstar_wire::checksum::checksum;
 use sunstar_wire::ethernet::EthernetHeader;
 use sunstar_wire::icmpv4::Icmpv4Message;
+use sunstar_wire::igmp::{GroupRecord, IgmpMessage, emit_sources};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::tcp::{TcpHeader, TcpOptions};
 use sunstar_wire::udp::UdpHeader;
@@ -78,6 +79,59 @@ proptest! {
     #[test]
     fn an_icmp_message_survives_the_way_out_and_in(message in strategies::icmpv4()) {
         assert_parses_whole(&emitted(|out| message.emit(out)), message, Icmpv4Message::parse);
+    }
+
+    #[test]
+    fn an_igmp_message_survives_the_way_out_and_in(message in strategies::igmp()) {
+        let bytes = emitted(|out| message.emit(out));
+        prop_assert_eq!(IgmpMessage::parse(&bytes), Ok(message));
+        for cut in 0..IgmpMessage::LEN {
+            prop_assert_eq!(IgmpMessage::parse(&bytes[..cut]), Err(ParseError::Truncated));
+        }
+    }
+
+    #[test]
+    fn a_group_record_survives_the_way_out_and_in(record in strategies::group_record()) {
+        assert_parses_whole(&emitted(|out| record.emit(out)), record, GroupRecord::parse);
+    }
+
+    #[test]
+    fn the_sources_of_an_igmp_query_survive_the_way_out_and_in(
+        message in strategies::igmp(),
+        sources in prop::collection::vec(strategies::address(), 0..20),
+    ) {
+        let IgmpMessage::QueryV3(mut query) = message else { return Ok(()) };
+        query.sources = sources.len() as u16;
+        let addresses = emitted(|out| emit_sources(&sources, out));
+        let bytes = [&emitted(|out| IgmpMessage::QueryV3(query).emit(out))[..], &addresses].concat();
+        let followed = [&bytes[..], &[0xff; 9]].concat();
+        prop_assert!(IgmpMessage::sources(&followed).eq(sources.iter().copied()));
+        prop_assert_eq!(IgmpMessage::sources(&bytes).len(), sources.len());
+    }
+
+    #[test]
+    fn the_records_of_an_igmp_report_survive_the_way_out_and_in(
+        records in prop::collection::vec(
+            (strategies::group_record(), prop::collection::vec(strategies::address(), 0..5), 0_u8..3),
+            0..5,
+        ),
+    ) {
+        let mut bytes = emitted(|out| IgmpMessage::ReportV3 { records: records.len() as u16 }.emit(out));
+        let mut expected = Vec::new();
+        for (record, sources, auxiliary) in records {
+            let record = GroupRecord { sources: sources.len() as u16, auxiliary, ..record };
+            bytes.extend(emitted(|out| record.emit(out)));
+            bytes.extend(emitted(|out| emit_sources(&sources, out)));
+            bytes.extend(vec![0xaa; usize::from(auxiliary) * 4]);
+            expected.push((record, sources));
+        }
+        let read = |bytes: &[u8]| -> Result<Vec<_>, ParseError> {
+            IgmpMessage::records(bytes).map(|it| it.map(|(record, sources)| (record, sources.collect()))).collect()
+        };
+        for cut in IgmpMessage::LEN..bytes.len() {
+            prop_assert_eq!(read(&bytes[..cut]), Err(ParseError::Truncated), "cut to {} bytes", cut);
+        }
+        prop_assert_eq!(&read(&[&bytes[..], &[0xff; 9]].concat()), &Ok(expected));
     }
 
     #[test]
@@ -158,6 +212,20 @@ proptest! {
         if let Ok(message) = Icmpv4Message::parse(&bytes) {
             let again = emitted(|out| message.emit(out));
             prop_assert_eq!(Icmpv4Message::parse(&again), Ok(message));
+        }
+    }
+
+    #[test]
+    fn any_bytes_that_parse_as_igmp_re_emit_to_what_parses_to_the_same(
+        bytes in strange_bytes(&[&[0x11], &[0x12], &[0x16], &[0x17], &[0x22, 0, 0, 0, 0, 0, 0]]),
+        len in 0_usize..14,
+    ) {
+        for bytes in [&bytes[..], bytes.get(..len).unwrap_or_default()] {
+            prop_assert!(IgmpMessage::sources(bytes).len() <= bytes.len() / 4);
+            prop_assert!(IgmpMessage::records(bytes).count() <= bytes.len() / GroupRecord::LEN);
+            if let Ok(message) = IgmpMessage::parse(bytes) {
+                prop_assert_eq!(IgmpMessage::parse(&emitted(|out| message.emit(out))), Ok(message));
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use smoltcp::wire as smol;
 use sunstar_wire::checksum::{Accumulator, checksum, pseudo_header};
 use sunstar_wire::icmpv4::Icmpv4Message;
+use sunstar_wire::igmp::{GroupRecord, IgmpMessage, TimeCode, emit_sources};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::tcp::{OptionOrder, SackBlocks, SeqNumber, TcpFlags, TcpHeader, TcpOptions, Timestamps};
 use sunstar_wire::udp::UdpHeader;
@@ -147,6 +148,104 @@ proptest! {
             }
             (Icmpv4Message::Other { kind, .. }, _) => prop_assert!(matches!(kind, 13 | 14)),
             (ours, theirs) => return Err(TestCaseError::fail(format!("{ours:?} is not {theirs:?}"))),
+        }
+    }
+
+    #[test]
+    fn igmp_messages_read_the_same_elsewhere(
+        message in strategies::igmp(),
+        sources in prop::collection::vec(strategies::address(), 0..20),
+    ) {
+        let mut message = message;
+        let behind = match &mut message {
+            IgmpMessage::QueryV3(query) => {
+                query.sources = sources.len() as u16;
+                emitted(|out| emit_sources(&sources, out))
+            }
+            _ => Vec::new(),
+        };
+        let mut bytes = [emitted(|out| message.emit(out)), behind].concat();
+        let field = checksum(&bytes).to_be_bytes();
+        bytes[IgmpMessage::CHECKSUM_OFFSET..][..2].copy_from_slice(&field);
+
+        use etherparse::IgmpSlice as Theirs;
+        let theirs = Theirs::from_slice(&bytes).unwrap();
+        prop_assert!(theirs.is_checksum_valid());
+        match (message, theirs) {
+            (IgmpMessage::Query { max_response, group }, Theirs::MembershipQuery(theirs)) => {
+                prop_assert_eq!((max_response, group.octets()), (theirs.max_response_time(), theirs.group_address().octets));
+            }
+            (IgmpMessage::QueryV3(query), Theirs::MembershipQueryWithSources(theirs)) => {
+                prop_assert_eq!(query.max_response.value(), theirs.max_response_code().as_10th_secs());
+                prop_assert_eq!(query.group.octets(), theirs.group_address().octets);
+                prop_assert_eq!(query.suppress, theirs.s_flag());
+                prop_assert_eq!(query.robustness, theirs.qrv().value());
+                prop_assert_eq!(query.interval, TimeCode(theirs.qqic()));
+                prop_assert_eq!(query.sources, theirs.num_of_sources());
+                prop_assert!(theirs.source_addresses().map(Ipv4Addr::from).eq(sources));
+            }
+            (IgmpMessage::ReportV1 { group }, Theirs::MembershipReportV1(theirs)) => {
+                prop_assert_eq!(group.octets(), theirs.group_address().octets);
+            }
+            (IgmpMessage::ReportV2 { group }, Theirs::MembershipReportV2(theirs)) => {
+                prop_assert_eq!(group.octets(), theirs.group_address().octets);
+            }
+            (IgmpMessage::Leave { group }, Theirs::LeaveGroup(theirs)) => {
+                prop_assert_eq!(group.octets(), theirs.group_address().octets);
+            }
+            (IgmpMessage::ReportV3 { records }, Theirs::MembershipReportV3(theirs)) => {
+                prop_assert_eq!(records, theirs.num_of_records());
+            }
+            (IgmpMessage::Other { kind, .. }, Theirs::Unknown(theirs)) => prop_assert_eq!(kind, theirs.type_u8()),
+            (ours, theirs) => return Err(TestCaseError::fail(format!("{ours:?} is not {theirs:?}"))),
+        }
+
+        let theirs = smol::IgmpPacket::new_checked(&bytes[..]).unwrap();
+        prop_assert!(theirs.verify_checksum());
+        match (message, smol::IgmpRepr::parse(&theirs)) {
+            (IgmpMessage::Query { max_response, group }, Ok(smol::IgmpRepr::MembershipQuery { group_addr, version, .. })) => {
+                prop_assert_eq!(group, group_addr);
+                prop_assert_eq!(max_response == 0, version == smol::IgmpVersion::Version1);
+            }
+            (IgmpMessage::ReportV1 { group }, Ok(smol::IgmpRepr::MembershipReport { group_addr, version })) => {
+                prop_assert_eq!((group, smol::IgmpVersion::Version1), (group_addr, version));
+            }
+            (IgmpMessage::ReportV2 { group }, Ok(smol::IgmpRepr::MembershipReport { group_addr, version })) => {
+                prop_assert_eq!((group, smol::IgmpVersion::Version2), (group_addr, version));
+            }
+            (IgmpMessage::Leave { group }, Ok(smol::IgmpRepr::LeaveGroup { group_addr })) => {
+                prop_assert_eq!(group, group_addr);
+            }
+            // It knows no version 3, and refuses what is no group.
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_records_of_igmp_reports_read_the_same_elsewhere(
+        records in prop::collection::vec(
+            (strategies::group_record(), prop::collection::vec(strategies::address(), 0..5), 0_u8..3),
+            0..5,
+        ),
+    ) {
+        let mut bytes = emitted(|out| IgmpMessage::ReportV3 { records: records.len() as u16 }.emit(out));
+        for (record, sources, auxiliary) in &records {
+            let record = GroupRecord { sources: sources.len() as u16, auxiliary: *auxiliary, ..*record };
+            bytes.extend(emitted(|out| record.emit(out)));
+            bytes.extend(emitted(|out| emit_sources(sources, out)));
+            bytes.extend(vec![0xaa; usize::from(*auxiliary) * 4]);
+        }
+        let etherparse::IgmpSlice::MembershipReportV3(theirs) = etherparse::IgmpSlice::from_slice(&bytes).unwrap()
+        else {
+            return Err(TestCaseError::fail("it is a version 3 report"));
+        };
+        let theirs: Vec<_> = theirs.group_records().map(Result::unwrap).collect();
+        prop_assert_eq!(theirs.len(), records.len());
+        for ((record, sources, auxiliary), theirs) in records.into_iter().zip(theirs) {
+            prop_assert_eq!(u8::from(record.kind), theirs.record_type().0);
+            prop_assert_eq!(record.group.octets(), theirs.multicast_address());
+            prop_assert_eq!(auxiliary, theirs.aux_data_len());
+            prop_assert!(theirs.source_addresses().map(Ipv4Addr::from).eq(sources));
         }
     }
 

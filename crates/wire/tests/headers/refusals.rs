@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use sunstar_wire::arp::{ArpOperation, ArpPacket};
 use sunstar_wire::ethernet::{EthernetHeader, VlanTag};
 use sunstar_wire::icmpv4::{Icmpv4Message, UnreachableCode};
+use sunstar_wire::igmp::{GroupRecord, IgmpMessage, QueryV3, RecordKind, TimeCode};
 use sunstar_wire::ipv4::{Ipv4Header, Ipv4Option};
 use sunstar_wire::tcp::{SeqNumber, TcpFlags, TcpHeader};
 use sunstar_wire::udp::UdpHeader;
@@ -236,5 +237,98 @@ fn only_messages_about_other_packets_are_icmp_errors() {
     for kind in 0..=255 {
         let message = Icmpv4Message::parse(&[kind, 0, 0, 0, 0, 0, 0, 0]).expect("eight bytes are a message");
         assert_eq!(message.is_error(), matches!(kind, 3 | 4 | 5 | 11 | 12), "type {kind}");
+    }
+}
+
+#[test]
+fn icmp_errors_have_the_bytes_of_their_rfcs() {
+    let expected = [
+        (Icmpv4Message::TimeExceeded { code: Icmpv4Message::TTL_EXCEEDED }, [11, 0, 0, 0, 0, 0, 0, 0]),
+        (Icmpv4Message::TimeExceeded { code: Icmpv4Message::REASSEMBLY_TIMEOUT }, [11, 1, 0, 0, 0, 0, 0, 0]),
+        (Icmpv4Message::ParameterProblem { code: 0, pointer: 20 }, [12, 0, 0, 0, 20, 0, 0, 0]),
+        (
+            Icmpv4Message::DestinationUnreachable {
+                code: UnreachableCode::FragmentationNeeded,
+                next_hop_mtu: 1_400,
+            },
+            [3, 4, 0, 0, 0, 0, 0x05, 0x78],
+        ),
+    ];
+    for (message, bytes) in expected {
+        assert_eq!(emitted(|out| message.emit(out)), bytes);
+        assert_eq!(Icmpv4Message::parse(&bytes), Ok(message));
+    }
+}
+
+#[test]
+fn an_arp_probe_is_in_nobodys_name_and_an_announcement_for_the_senders_own_address() {
+    let (mac, address) = (MacAddress([2, 0, 0, 0, 0, 1]), Ipv4Addr::new(10, 0, 0, 1));
+    let (probe, announcement) = (ArpPacket::probe(mac, address), ArpPacket::announcement(mac, address));
+    assert_eq!((probe.is_probe(), probe.is_announcement()), (true, false));
+    assert_eq!((announcement.is_probe(), announcement.is_announcement()), (false, true));
+    let bytes = emitted(|out| probe.emit(out));
+    assert_eq!(bytes[8..], [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1]);
+    let bytes = emitted(|out| announcement.emit(out));
+    assert_eq!(bytes[8..], [2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1]);
+    let question = ArpPacket { target_address: Ipv4Addr::new(10, 0, 0, 2), ..announcement };
+    let reply = ArpPacket { operation: ArpOperation::Reply, ..probe };
+    let gratuitous = ArpPacket { operation: ArpOperation::Reply, ..announcement };
+    for other in [question, reply, gratuitous] {
+        assert!(!other.is_probe() && !other.is_announcement(), "{other:?}");
+    }
+}
+
+#[test]
+fn a_router_alert_is_an_option_of_four_bytes() {
+    let bytes = emitted(|out| ipv4().emit_with_options(&Ipv4Option::ROUTER_ALERT_BYTES, out));
+    assert_eq!(bytes.len(), 24);
+    assert_eq!(bytes[20..], [0x94, 0x04, 0x00, 0x00]);
+    let options: Vec<_> = Ipv4Header::options(&bytes).collect();
+    assert_eq!(options, [Ok(Ipv4Option { kind: Ipv4Option::ROUTER_ALERT, data: &[0, 0] })]);
+}
+
+#[test]
+fn the_version_of_an_igmp_query_is_known_by_its_length() {
+    let bytes = [0x11, 0x80, 0, 0, 239, 1, 2, 3, 0xfa, 0x7d, 0, 1, 10, 0, 0, 1];
+    let group = Ipv4Addr::new(239, 1, 2, 3);
+    assert_eq!(IgmpMessage::parse(&bytes[..8]), Ok(IgmpMessage::Query { max_response: 0x80, group }));
+    for len in 9..12 {
+        assert_eq!(IgmpMessage::parse(&bytes[..len]), Err(ParseError::BadLength), "{len} bytes");
+    }
+    let query = QueryV3 {
+        max_response: TimeCode(0x80),
+        group,
+        suppress: true,
+        robustness: 2,
+        interval: TimeCode(125),
+        sources: 1,
+    };
+    for len in 12..=16 {
+        assert_eq!(IgmpMessage::parse(&bytes[..len]), Ok(IgmpMessage::QueryV3(query)), "{len} bytes");
+    }
+    // More sources than are there are those that are.
+    assert_eq!(IgmpMessage::sources(&bytes[..12]).len(), 0);
+    assert_eq!(IgmpMessage::sources(&bytes[..15]).len(), 0);
+    assert!(IgmpMessage::sources(&bytes).eq([Ipv4Addr::new(10, 0, 0, 1)]));
+    assert_eq!(IgmpMessage::records(&bytes).count(), 0, "a query has none");
+}
+
+#[test]
+fn a_record_that_ends_behind_its_igmp_report_ends_the_walk() {
+    let record = |kind, auxiliary, sources: u8| [kind, auxiliary, 0, sources, 239, 0, 0, kind];
+    let head = [0x22, 0, 0, 0, 0, 0, 0, 9];
+    let bytes = [&head[..], &record(4, 0, 0), &record(1, 1, 1), &[10, 0, 0, 1, 9, 9, 9, 9], &record(7, 0, 2)]
+        .concat();
+    let walked: Vec<_> = IgmpMessage::records(&bytes).map(|it| it.map(|(record, _)| record.kind)).collect();
+    let expected =
+        [Ok(RecordKind::ChangeToExclude), Ok(RecordKind::ModeIsInclude), Err(ParseError::Truncated)];
+    assert_eq!(walked, expected);
+    let none = IgmpMessage::records(&head).collect::<Result<Vec<_>, _>>().map(|records| records.len());
+    assert_eq!(none, Err(ParseError::Truncated));
+    assert_eq!(IgmpMessage::sources(&bytes).len(), 0, "a report has none of its own");
+    for number in 0..=255 {
+        assert_eq!(u8::from(RecordKind::from(number)), number);
+        let bytes = [number, 0, 0, 0, 239, 0, 0, 1];
+        assert_eq!(GroupRecord::parse(&bytes).map(|record| record.kind.into()), Ok(number));
     }
 }

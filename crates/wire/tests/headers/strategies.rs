@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use sunstar_wire::arp::ArpPacket;
 use sunstar_wire::ethernet::{EthernetHeader, VlanTag};
 use sunstar_wire::icmpv4::Icmpv4Message;
+use sunstar_wire::igmp::{GroupRecord, IgmpMessage, QueryV3, TimeCode};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::tcp::{SeqNumber, TcpFlags, TcpHeader};
 use sunstar_wire::udp::UdpHeader;
@@ -93,6 +94,46 @@ pub(crate) fn icmpv4() -> impl Strategy<Value = Icmpv4Message> {
             rest
         }),
     ]
+}
+
+prop_compose! {
+    fn igmp_query_v3()(
+        (max_response, interval) in any::<(u8, u8)>(),
+        group in address(),
+        suppress in any::<bool>(),
+        robustness in 0_u8..8,
+        sources in any::<u16>(),
+    ) -> QueryV3 {
+        let (max_response, interval) = (TimeCode(max_response), TimeCode(interval));
+        QueryV3 { max_response, group, suppress, robustness, interval, sources }
+    }
+}
+
+pub(crate) fn igmp() -> impl Strategy<Value = IgmpMessage> {
+    prop_oneof![
+        (any::<u8>(), address()).prop_map(|(max_response, group)| IgmpMessage::Query { max_response, group }),
+        igmp_query_v3().prop_map(IgmpMessage::QueryV3),
+        address().prop_map(|group| IgmpMessage::ReportV1 { group }),
+        address().prop_map(|group| IgmpMessage::ReportV2 { group }),
+        address().prop_map(|group| IgmpMessage::Leave { group }),
+        any::<u16>().prop_map(|records| IgmpMessage::ReportV3 { records }),
+        (0x23_u8..=255, any::<u8>(), any::<[u8; 4]>()).prop_map(|(kind, code, rest)| IgmpMessage::Other {
+            kind,
+            code,
+            rest
+        }),
+    ]
+}
+
+prop_compose! {
+    pub(crate) fn group_record()(
+        kind in prop_oneof![0_u8..8, any::<u8>()],
+        auxiliary in any::<u8>(),
+        sources in any::<u16>(),
+        group in address(),
+    ) -> GroupRecord {
+        GroupRecord { kind: kind.into(), auxiliary, sources, group }
+    }
 }
 
 prop_compose! {
