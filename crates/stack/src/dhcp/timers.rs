@@ -35,14 +35,14 @@ impl DhcpClient {
 
     /// Nobody has answered in time.
     fn on_silence(&mut self, now: Instant) {
-        let attempts = |limit: u8| self.exchange.sent < u32::from(limit);
+        let may_repeat = |attempts: u8| self.exchange.sent < u32::from(attempts);
         match self.state {
             // An offer is there already, and others are waited for.
             State::Selecting { best: Some(_) } => {}
             // RFC 2131 section 3.1: the client begins again after some attempts...
-            State::Requesting(_) if !attempts(self.config.request_attempts) => self.start_over(now),
+            State::Requesting(_) if !may_repeat(self.config.request_attempts) => self.start_over(now),
             // ...and section 3.2: looks for any address if its own is not known here.
-            State::Rebooting { address } if !attempts(self.config.reboot_attempts) => {
+            State::Rebooting { address } if !may_repeat(self.config.reboot_attempts) => {
                 self.wish = Some(address);
                 self.discover();
             }

@@ -261,11 +261,13 @@ fn an_overload_of_an_unknown_kind_or_of_fields_that_do_not_end_is_malformed() {
 #[test]
 fn a_long_option_is_put_together_from_pieces_wherever_they_are() {
     // RFC 3396 section 5: the options field, then file, then sname.
-    let options = [6, 4, 192, 0, 2, 1, 52, 1, 3, 6, 2, 192, 0, 255];
-    let file = [6, 2, 2, 2, 12, 1, b'x', 6, 3, 192, 0, 2, 255];
+    // Between them are others, which are not theirs to take.
+    let options = [6, 4, 192, 0, 2, 1, 52, 1, 3, 3, 4, 192, 0, 2, 7, 6, 2, 192, 0, 255];
+    let file = [6, 2, 2, 2, 26, 2, 5, 0, 6, 3, 192, 0, 2, 255];
     let sname = [6, 1, 3, 255];
     let lease = lease_of(plain(), |question| raw(question, &options, &file, &sname)).expect("a lease");
     assert_eq!(lease.dns_servers, [1, 2, 3].map(|host| Ipv4Addr::new(192, 0, 2, host)));
+    assert_eq!((lease.routers, lease.mtu), (vec![Ipv4Addr::new(192, 0, 2, 7)], Some(1_280)));
 }
 
 #[test]
