@@ -149,6 +149,79 @@ impl Default for UdpConfig {
     }
 }
 
+/// DHCP (RFC 2131).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DhcpConfig {
+    /// The least wait before the first message.
+    pub min_initial_delay: Duration,
+    /// The greatest wait before the first message; which of them is left to chance. RFC 2131 section 4.4.1
+    /// would have 1 to 10 seconds, so that a building whose power comes back does not ask all at once. Nobody
+    /// waits that long for an address any more: a second at most is what clients do.
+    pub max_initial_delay: Duration,
+    /// How long offers are collected once there is one; zero takes the first that is acceptable. Of several,
+    /// the one of the address held before is taken, else the first.
+    pub collect_offers: Duration,
+    /// Time from a message without an answer to the next one (RFC 2131 section 4.1); it doubles each time.
+    pub retry: Duration,
+    /// The greatest time between two of those.
+    pub max_retry: Duration,
+    /// How much longer or shorter than that chance may make it.
+    pub retry_jitter: Duration,
+    /// Requests of an offered address before another is looked for. Four take a minute (RFC 2131 section
+    /// 3.1.5).
+    pub request_attempts: u8,
+    /// Requests of an address remembered from before (INIT-REBOOT), until any other is asked for as well. Two
+    /// take 12 seconds; a host that has moved to where nobody knows of its address would wait for nothing.
+    pub reboot_attempts: u8,
+    /// The least time between two requests to have a lease renewed (RFC 2131 section 4.4.5). A lease of less
+    /// than sixteen times this has a sixteenth of its own length for it, or else a lost packet would lose it;
+    /// but never less than a second.
+    pub min_renewal_retry: Duration,
+    /// The wait after an address has turned out to be in use. RFC 2131 section 3.1.5: ten seconds at least;
+    /// less is not heeded.
+    pub decline_wait: Duration,
+    /// Whether an address is probed for before it is used (RFC 5227, RFC 2131 section 4.4.1).
+    pub probe: bool,
+    /// Whether servers are asked to broadcast their answers (the BROADCAST flag, RFC 2131 section 4.1, RFC
+    /// 1542 section 3.1.1). This stack hears what is sent to a station without an address, so it need not be.
+    pub broadcast: bool,
+    /// Whether classless static routes are asked for (RFC 3442). If the server has some, its routers count no
+    /// more.
+    pub classless_routes: bool,
+    /// The name of this host, told to the server (RFC 2132 section 3.14). None of more than 255 bytes is.
+    pub host_name: Option<String>,
+    /// What names this client to the server, type included (RFC 2132 section 9.14, RFC 4361 section 6.1). By
+    /// default, and in place of one that is not 2 to 255 bytes long, the hardware type and address.
+    pub client_identifier: Option<Vec<u8>>,
+    /// The longest message taken, in bytes of its IP packet: told to the server (RFC 2132 section 9.10). 576
+    /// at least; less is not heeded.
+    pub max_message: u16,
+}
+
+impl Default for DhcpConfig {
+    fn default() -> Self {
+        Self {
+            min_initial_delay: Duration::ZERO,
+            max_initial_delay: Duration::from_secs(1),
+            collect_offers: Duration::ZERO,
+            retry: Duration::from_secs(4),
+            max_retry: Duration::from_secs(64),
+            retry_jitter: Duration::from_secs(1),
+            request_attempts: 4,
+            reboot_attempts: 2,
+            min_renewal_retry: Duration::from_secs(60),
+            decline_wait: Duration::from_secs(10),
+            probe: true,
+            broadcast: false,
+            classless_routes: false,
+            host_name: None,
+            client_identifier: None,
+            max_message: 1_500,
+        }
+    }
+}
+
 /// When an ACK may wait for company (RFC 9293 section 3.8.6.3, MUST-58, MUST-59).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

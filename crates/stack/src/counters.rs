@@ -253,6 +253,43 @@ counters! {
     }
 }
 
+counters! {
+    /// What the DHCP client sent, received, and did not heed.
+    DhcpCounters {
+        /// DHCPDISCOVER messages sent.
+        discovers_sent,
+        /// DHCPREQUEST messages sent.
+        requests_sent,
+        /// DHCPDECLINE messages sent: the address was in use.
+        declines_sent,
+        /// DHCPRELEASE messages sent.
+        releases_sent,
+        /// DHCPOFFER messages heeded.
+        offers_received,
+        /// DHCPACK messages heeded.
+        acks_received,
+        /// DHCPNAK messages heeded.
+        naks_received,
+        /// Messages ignored because they are no answer of a DHCP server, or cannot be read.
+        ignored_malformed,
+        /// Messages ignored because they are about another transaction.
+        ignored_transaction,
+        /// Messages ignored because they are for another hardware address.
+        ignored_hardware,
+        /// Messages ignored because they are for another client identifier (RFC 6842).
+        ignored_client,
+        /// Messages ignored because nothing of the kind is waited for.
+        ignored_state,
+        /// Messages ignored because they are of another server than the one that was asked, or of none.
+        ignored_server,
+        /// Acknowledgements ignored because they are of another address than the one that was asked for.
+        ignored_address,
+        /// Offers and acknowledgements ignored because no host can have the address, or the time of the lease
+        /// is missing.
+        ignored_lease,
+    }
+}
+
 /// Everything a shard counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -273,4 +310,6 @@ pub struct Counters {
     pub tcp: TcpCounters,
     /// What went between this shard and its siblings.
     pub mesh: MeshCounters,
+    /// What the DHCP client did.
+    pub dhcp: DhcpCounters,
 }

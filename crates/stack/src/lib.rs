@@ -30,6 +30,11 @@
 //! [`Mesh`], once. What all must know (who owns a port, where a neighbour is, who is a member of a group) is told by
 //! whoever knows it, apart from packets, and told again until it was taken (`siblings`).
 //!
+//! # An address
+//!
+//! [`DhcpClient`] gets one, keeps it, and gives it back. It is a state machine of its own: who embeds it moves its
+//! messages, and does what its events say.
+//!
 //! # The one door
 //!
 //! Applications call the `tcp_*`, `udp_*` and `echo_*` methods of [`Shard`] with handles. They answer at once;
@@ -38,6 +43,7 @@
 mod config;
 mod core;
 mod counters;
+mod dhcp;
 mod hash;
 mod ip;
 mod link;
@@ -54,11 +60,15 @@ pub mod timer;
 mod udp;
 
 pub use config::{
-    DelayedAck, EphemeralPorts, IcmpConfig, IgmpConfig, NeighborConfig, OptionLayout, ReassemblyConfig,
-    ShardConfig, TcpConfig, UdpConfig,
+    DelayedAck, DhcpConfig, EphemeralPorts, IcmpConfig, IgmpConfig, NeighborConfig, OptionLayout,
+    ReassemblyConfig, ShardConfig, TcpConfig, UdpConfig,
 };
 pub use counters::{
-    ControlCounters, Counters, Drops, IpCounters, MeshCounters, ReassemblyCounters, TcpCounters, UdpCounters,
+    ControlCounters, Counters, DhcpCounters, Drops, IpCounters, MeshCounters, ReassemblyCounters,
+    TcpCounters, UdpCounters,
+};
+pub use dhcp::{
+    ClasslessRoute, DhcpClient, DhcpEvent, DhcpState, DhcpTransmit, Lease, LeaseTerm, LostReason,
 };
 pub use ip::icmp::{EchoKey, EchoReply, EchoRequest};
 pub use ip::{

@@ -24,7 +24,8 @@ fn heard(cluster: &mut Cluster) -> Vec<(usize, Igmp)> {
 fn query_v2(cluster: &mut Cluster, tenths: u8) {
     let envelope = cluster.envelope().to_address(ALL_SYSTEMS);
     let envelope = Envelope { ttl: 1, destination_mac: MacAddress::multicast(ALL_SYSTEMS).0, ..envelope };
-    cluster.inject(1 + usize::from(tenths % 3), &envelope.igmp(&igmp(0x11, tenths, Ipv4Addr::UNSPECIFIED, &[])));
+    cluster
+        .inject(1 + usize::from(tenths % 3), &envelope.igmp(&igmp(0x11, tenths, Ipv4Addr::UNSPECIFIED, &[])));
     cluster.drive_for(secs(1));
 }
 

@@ -25,10 +25,10 @@ fn advance_and_pop<T: Copy>(wheel: &mut TimerWheel<T>, now: u64) -> Vec<T> {
 fn a_timer_fires_once_at_its_deadline_and_not_a_microsecond_before() {
     let mut wheel = TimerWheel::new(at(1_000));
     wheel.insert('a', at(41_000));
-    assert_eq!(advance_and_pop(&mut wheel, 40_999), []);
+    assert!(advance_and_pop(&mut wheel, 40_999).is_empty());
     assert_eq!(wheel.next_deadline(), Some(at(41_000)));
     assert_eq!(advance_and_pop(&mut wheel, 41_000), ['a']);
-    assert_eq!(advance_and_pop(&mut wheel, 99_000), []);
+    assert!(advance_and_pop(&mut wheel, 99_000).is_empty());
     assert!(wheel.is_empty());
     assert_eq!(wheel.next_deadline(), None);
 }
@@ -75,9 +75,9 @@ fn a_timer_moved_later_does_not_fire_at_its_old_deadline() {
     let mut wheel = TimerWheel::new(Instant::ZERO);
     let id = wheel.insert('a', at(100));
     assert!(wheel.reschedule(id, at(5_000)));
-    assert_eq!(advance_and_pop(&mut wheel, 4_999), []);
+    assert!(advance_and_pop(&mut wheel, 4_999).is_empty());
     assert!(wheel.reschedule(id, at(6_000)));
-    assert_eq!(advance_and_pop(&mut wheel, 5_999), []);
+    assert!(advance_and_pop(&mut wheel, 5_999).is_empty());
     assert_eq!(advance_and_pop(&mut wheel, 6_000), ['a']);
 }
 
@@ -90,7 +90,7 @@ fn a_timer_moved_later_again_and_again_stays_in_its_slot_and_wakes_its_sleeper_o
         assert!(wheel.reschedule(id, at(200_000 + now)));
     }
     assert_eq!(wheel.next_deadline(), Some(at(200_000)));
-    assert_eq!(advance_and_pop(&mut wheel, 200_000), []);
+    assert!(advance_and_pop(&mut wheel, 200_000).is_empty());
     assert_eq!(wheel.next_deadline(), Some(at(200_999)));
     assert_eq!(advance_and_pop(&mut wheel, 200_999), ['a']);
 }
@@ -138,7 +138,7 @@ fn time_that_goes_back_counts_as_standing_still() {
     wheel.insert('a', at(1_500));
     wheel.advance(at(1_400));
     wheel.advance(at(0));
-    assert_eq!(advance_and_pop(&mut wheel, 1_499), []);
+    assert!(advance_and_pop(&mut wheel, 1_499).is_empty());
     assert_eq!(advance_and_pop(&mut wheel, 1_500), ['a']);
 }
 
