@@ -54,13 +54,14 @@ pub mod timer;
 mod udp;
 
 pub use config::{
-    DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, ShardConfig, TcpConfig, UdpConfig,
+    DelayedAck, EphemeralPorts, IcmpConfig, NeighborConfig, OptionLayout, PathMtuConfig, ShardConfig,
+    TcpConfig, UdpConfig,
 };
 pub use counters::{ControlCounters, Counters, Drops, IpCounters, MeshCounters, TcpCounters, UdpCounters};
 pub use ip::icmp::{EchoKey, EchoReply};
 pub use ip::{
     FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces, PacketFilter,
-    Path, Route, Routes, Verdict,
+    Path, PathMtuInfo, PathMtuSource, Route, Routes, Verdict,
 };
 pub use mesh::{Alone, Mesh};
 pub use neighbor::{NeighborInfo, NeighborState};

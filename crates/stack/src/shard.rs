@@ -12,9 +12,10 @@ use crate::config::ShardConfig;
 use crate::core::{Core, Timer};
 use crate::counters::Counters;
 use crate::ip::icmp::Icmp;
+use crate::ip::path_mtu::PathMtus;
 use crate::ip::{
-    FilterChain, FilterId, Interface, InterfaceAddress, InterfaceId, Interfaces, PacketFilter, Path, Route,
-    Routes,
+    FilterChain, FilterId, Interface, InterfaceAddress, InterfaceId, Interfaces, PacketFilter, Path,
+    PathMtuInfo, Route, Routes,
 };
 use crate::link::{Loopback, Provider, RoundRobin, Want};
 use crate::mesh::Mesh;
@@ -106,6 +107,7 @@ impl Shard {
                 pool,
                 interfaces: Interfaces::new(&device),
                 routes: Routes::default(),
+                path_mtus: PathMtus::new(&mut random),
                 neighbors: Neighbors::new(&mut random),
                 timers: TimerWheel::new(now),
                 ready: ReadyQueue::default(),
@@ -133,6 +135,7 @@ impl Shard {
         self.core.now = self.core.now.max(now);
         self.core.counters.turns += 1;
         self.core.pool.collect();
+        self.core.path_mtus.expire(self.core.now);
         let turned = self.exchange(queue_pair, mesh);
         if turned.is_err() {
             self.fail_device();
@@ -286,7 +289,8 @@ impl Shard {
                     match error.protocol {
                         Protocol::TCP => self.tcp.on_icmp_error(&mut self.core, &error),
                         Protocol::UDP => self.udp.on_icmp_error(&mut self.core, &error),
-                        _ => {}
+                        Protocol::ICMP => self.icmp.on_error(&mut self.core, &error),
+                        _ => self.core.counters.drops.icmp_ignored += 1,
                     }
                 }
                 return;
@@ -488,6 +492,11 @@ impl Shard {
     /// How a destination is reached.
     pub fn path(&self, destination: IpAddress) -> Option<Path> {
         self.core.path(destination, None)
+    }
+
+    /// The paths that take less than their interface does.
+    pub fn path_mtus(&self) -> impl Iterator<Item = PathMtuInfo> {
+        self.core.path_mtus.iter(self.core.now)
     }
 
     /// The neighbours.

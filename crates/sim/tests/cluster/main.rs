@@ -4,6 +4,7 @@ mod flood;
 mod forwarding;
 mod groups;
 mod neighbors;
+mod path_mtus;
 mod ports;
 mod proxies;
 mod rebirth;

@@ -4,6 +4,8 @@ mod backpressure;
 mod determinism;
 mod icmp;
 mod neighbor;
+mod path_mtu;
+mod path_mtu_attacks;
 mod tcp_attacks;
 mod tcp_close;
 mod tcp_data;

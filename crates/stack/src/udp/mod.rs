@@ -18,6 +18,7 @@ use crate::core::{Addressed, Core};
 use crate::hash::{Keyed, KeyedMap};
 use crate::ip::icmp::{ErrorKind, IcmpError};
 use crate::ip::output::IpOutput;
+use crate::ip::path_mtu::PathNews;
 use crate::ip::{InterfaceId, IpInput};
 use crate::link::Provider;
 use crate::random::Random;
@@ -263,11 +264,26 @@ impl Udp {
         let [a, b, c, d, ..] = error.quoted;
         let (local, remote) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         let from = SocketAddr::new(error.remote, remote);
-        let Some(key) = self.lookup(error.local, local, from) else { return };
+        let Some(key) = self.lookup(error.local, local, from) else {
+            return match error.kind {
+                ErrorKind::TooBig(_) => core.counters.drops.too_big_ignored += 1,
+                _ => core.counters.drops.icmp_ignored += 1,
+            };
+        };
         let Some(socket) = self.sockets.get_mut(key) else { return };
+        let told = match error.kind {
+            ErrorKind::Refused => Some(SocketError::ConnectionRefused),
+            // Whoever sends to it next hears of the limit; what was sent is lost.
+            ErrorKind::TooBig(too_big) => core.claimed_mtu(error, &too_big).map(|(destination, mtu)| {
+                core.on_path_news(destination, PathNews::Claimed(mtu));
+                let payload = |packet: u16| usize::from(packet).saturating_sub(20 + UdpHeader::LEN);
+                SocketError::MessageTooLong { len: payload(too_big.total_len), limit: payload(mtu) }
+            }),
+            ErrorKind::Soft(_) => None,
+        };
         // As on Linux, only a connected socket hears of it: another would not know which datagram.
-        if socket.remote == Some(from) && error.kind == ErrorKind::Refused {
-            socket.error = Some(SocketError::ConnectionRefused);
+        if let Some(told) = told.filter(|_| socket.remote == Some(from)) {
+            socket.error = Some(told);
             core.ready.set(&mut socket.ready, Ready::READABLE, SocketHandle::Udp(key));
         }
     }

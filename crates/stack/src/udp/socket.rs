@@ -51,6 +51,9 @@ pub struct UdpTransmit {
     pub ecn: Ecn,
     /// The data is several datagrams of this many bytes each, the last one may be shorter.
     pub segment_size: Option<usize>,
+    /// It may be larger than its path is known to take, though not than its interface does: for protocols that find out by
+    /// themselves what gets through (RFC 8899, RFC 9000 section 14.2), and whom a forged ICMP message would stop otherwise.
+    pub probe: bool,
 }
 
 /// A datagram that waits for the device, or several.
@@ -153,7 +156,8 @@ impl UdpSocket {
             .path(destination.ip(), source)
             .ok_or(SocketError::NetworkUnreachable { destination: destination.ip() })?;
         core.check_device(&path)?;
-        let limit = path.mtu.saturating_sub(20 + UdpHeader::LEN);
+        let mtu = if transmit.probe { path.link_mtu } else { path.mtu };
+        let limit = mtu.saturating_sub(20 + UdpHeader::LEN);
         let longest = transmit.segment_size.map_or(payload.len(), |size| size.min(payload.len()));
         if longest > limit || payload.len() > 65_507 {
             return Err(SocketError::MessageTooLong { len: longest, limit });
