@@ -91,6 +91,8 @@ impl Inner {
             source: transmit.src_ip,
             ecn: to_ecn(transmit.ecn),
             segment_size: transmit.segment_size,
+            // quinn looks for its own path MTU.
+            probe: true,
             ..UdpTransmit::default()
         };
         // Datagrams larger than Ethernet's may not go out as one packet all together.
@@ -162,8 +164,9 @@ impl Inner {
         }
         loop {
             match ready!(self.socket.poll_recv_message(context)) {
-                // One peer is not there; an endpoint has others.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                // One peer is not there, or a datagram was too large for its path; an endpoint has others.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::InvalidInput) => {}
                 result => return Poll::Ready(result),
             }
         }

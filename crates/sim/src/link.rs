@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +33,9 @@ pub struct Impairments {
     pub corruption: f64,
     /// IP packets longer than this many bytes vanish.
     pub black_hole: Option<usize>,
+    /// Who says so when a packet vanishes for its length, and which MTU that router names (0 as those before RFC 1191
+    /// do). In a black hole nobody does.
+    pub too_big: Option<(Ipv4Addr, u16)>,
     /// A router on the way that sends so many bits a second, and queues so many frames; what finds the queue
     /// full is dropped.
     pub bottleneck: Option<(u64, usize)>,
@@ -49,6 +53,7 @@ impl Default for Impairments {
             held_back: Duration::from_millis(5),
             corruption: 0.0,
             black_hole: None,
+            too_big: None,
             bottleneck: None,
         }
     }
@@ -191,7 +196,11 @@ impl Link {
             self.counters.lost += 1;
             return Fate::Lost;
         }
-        if self.impairments.black_hole.is_some_and(|longest| bytes.len() > longest + header) {
+        // What is still to be cut is as long as its pieces.
+        let piece = sent.frame.notes.segmentation.map_or(bytes.len(), |segmentation| {
+            bytes.len().min(usize::from(segmentation.header_len) + usize::from(segmentation.size))
+        });
+        if self.impairments.black_hole.is_some_and(|longest| piece > longest + header) {
             self.counters.too_long += 1;
             return Fate::TooLong;
         }
@@ -230,6 +239,13 @@ impl Link {
         self.last_arrival = self.last_arrival.max(arrival);
         self.put(self.last_arrival, frame);
         fate
+    }
+
+    /// Takes what a router on the way says to the end this direction leads to.
+    pub(crate) fn answer(&mut self, at: Instant, bytes: &[u8], pool: &Pool) {
+        if let Ok(frame) = Packet::new(Bytes::copy_from_slice(bytes)).lend(pool) {
+            self.put(at + self.impairments.latency, frame);
+        }
     }
 
     fn put(&mut self, arrival: Instant, frame: Loan) {

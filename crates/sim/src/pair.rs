@@ -2,7 +2,7 @@
 
 mod builder;
 
-use sunstar_packet::{Memory, Notes};
+use sunstar_packet::{Medium, Memory, Notes};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::{Duration, Instant};
 use sunstar_stack::{ConnectionKey, ListenerKey, State};
@@ -276,8 +276,23 @@ impl Pair {
             let doomed = self.censor.as_mut().is_some_and(|censor| censor(side, &decoded));
             let host = if side == Side::A { &self.a } else { &self.b };
             let fate = self.links[side as usize].send(sent, &bytes, doomed, host.pool());
+            if fate == Fate::TooLong {
+                self.answer_too_long(side, &bytes);
+            }
             self.trace.record(now, side, fate, bytes);
         }
+    }
+
+    /// A packet was too long for the link: the router there says so, if there is one.
+    fn answer_too_long(&mut self, side: Side, bytes: &[u8]) {
+        let Some((router, mtu)) = self.links[side as usize].impairments.too_big else { return };
+        let other = if side == Side::A { Side::B } else { Side::A };
+        let envelope = self.envelope(other).from_address(router);
+        let at = if envelope.medium == Medium::Ethernet { 14 } else { 0 };
+        let [high, low] = mtu.to_be_bytes();
+        let answer = envelope.icmp(3, 4, [0, 0, high, low], &bytes[at..at + 28]);
+        let host = if other == Side::A { &self.a } else { &self.b };
+        self.links[other as usize].answer(self.now, &answer, host.pool());
     }
 
     /// Ends the scenario: heals the link, closes every socket, lets connections end, and then sees that nothing is

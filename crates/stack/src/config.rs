@@ -17,6 +17,8 @@ pub struct ShardConfig {
     pub icmp: IcmpConfig,
     /// Groups of hosts.
     pub igmp: IgmpConfig,
+    /// Path MTUs.
+    pub path_mtu: PathMtuConfig,
     /// UDP.
     pub udp: UdpConfig,
     /// TCP.
@@ -130,6 +132,29 @@ pub struct IgmpConfig {
 impl Default for IgmpConfig {
     fn default() -> Self {
         Self { max_groups: 256 }
+    }
+}
+
+/// Path MTUs (RFC 1191, RFC 5927 section 7, RFC 8899).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PathMtuConfig {
+    /// Destinations at most whose MTU is remembered; the oldest makes room.
+    pub max_entries: usize,
+    /// The least MTU that is believed of a path, in bytes. RFC 1191 section 3 knows of 68; then whoever can forge one ICMP
+    /// message could have data sent in crumbs, each with 40 bytes of headers. No path in use takes less than 552 (the
+    /// default, as on Linux: RFC 1122's 576 less what tunnels may need).
+    pub min_mtu: u16,
+    /// How long an MTU is remembered before larger packets are tried again (RFC 1191 section 6.3: ten minutes, never
+    /// less than five).
+    pub lifetime: Duration,
+    /// Whether TCP finds out by itself that large segments do not get through, when no router says so (RFC 8899).
+    pub probing: bool,
+}
+
+impl Default for PathMtuConfig {
+    fn default() -> Self {
+        Self { max_entries: 1_024, min_mtu: 552, lifetime: Duration::from_secs(600), probing: true }
     }
 }
 

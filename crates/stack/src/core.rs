@@ -7,6 +7,7 @@ use sunstar_wire::{EtherType, IpAddress, MacAddress};
 
 use crate::config::ShardConfig;
 use crate::counters::Counters;
+use crate::ip::path_mtu::PathMtus;
 use crate::ip::{Identifications, InterfaceId, Interfaces, Path, Reassembly, Routes, Train};
 use crate::link::Want;
 use crate::neighbor::{self, Neighbors, Resolution};
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) random: Random,
     pub(crate) interfaces: Interfaces,
     pub(crate) routes: Routes,
+    pub(crate) path_mtus: PathMtus,
     pub(crate) neighbors: Neighbors,
     pub(crate) reassembly: Reassembly,
     pub(crate) reassembly_timer: Option<TimerId>,
@@ -63,7 +65,8 @@ pub(crate) struct Core {
 impl Core {
     /// How to reach a destination.
     pub(crate) fn path(&self, destination: IpAddress, source: Option<IpAddress>) -> Option<Path> {
-        self.routes.find(&self.interfaces, destination, source)
+        let path = self.routes.find(&self.interfaces, destination, source)?;
+        Some(self.with_path_mtu(path, destination))
     }
 
     /// The shard that packets with this key belong to; nothing if they stay where they arrive.

@@ -69,6 +69,8 @@ counters! {
         no_route,
         /// An ICMP message of a kind that is not for a host, or that answers nothing.
         icmp_ignored,
+        /// An ICMP message that a packet was too big, which was not believed or said nothing new (RFC 5927 section 7).
+        too_big_ignored,
         /// An ICMP answer that was not sent, because of the rate limit (RFC 1812 section 4.3.2.8).
         icmp_limited,
         /// An IGMP message from beyond the link, or a query that is none to be answered (RFC 3376 sections 4 and 9.1).
@@ -161,6 +163,8 @@ counters! {
         igmp_leaves_sent,
         /// IGMP reports not sent, because another host had sent one (RFC 2236 section 3).
         igmp_suppressed,
+        /// ICMP messages that a packet was too big which were believed (RFC 1191).
+        too_big_believed,
         /// ARP requests sent.
         arp_requests_sent,
         /// ARP replies sent.
@@ -221,6 +225,14 @@ counters! {
         window_probes,
         /// Keepalive probes sent.
         keepalives,
+        /// Connections that have found out that large segments vanish on their path, and no router says so (RFC 8899).
+        black_holes,
+        /// Larger segments sent to find out whether their path takes them (RFC 8899).
+        path_probes_sent,
+        /// Such segments that were acknowledged.
+        path_probes_acknowledged,
+        /// Such segments that were lost.
+        path_probes_lost,
         /// Duplicate ACKs received.
         duplicate_acks,
         /// Segments received out of order and kept.
@@ -247,8 +259,8 @@ counters! {
         control_told,
         /// Control messages heard from siblings.
         control_heard,
-        /// News of neighbours that a sibling was not told, because it has not taken so many before: it asks for those that
-        /// it needs.
+        /// News of neighbours and path MTUs that a sibling was not told, because it has not taken so many before: it asks
+        /// for the neighbours that it needs.
         untold,
     }
 }

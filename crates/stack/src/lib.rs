@@ -61,7 +61,7 @@ mod udp;
 
 pub use config::{
     DelayedAck, DhcpConfig, EphemeralPorts, IcmpConfig, IgmpConfig, NeighborConfig, OptionLayout,
-    ReassemblyConfig, ShardConfig, TcpConfig, UdpConfig,
+    PathMtuConfig, ReassemblyConfig, ShardConfig, TcpConfig, UdpConfig,
 };
 pub use counters::{
     ControlCounters, Counters, DhcpCounters, Drops, IpCounters, MeshCounters, ReassemblyCounters,
@@ -73,7 +73,7 @@ pub use dhcp::{
 pub use ip::icmp::{EchoKey, EchoReply, EchoRequest};
 pub use ip::{
     FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces, PacketFilter,
-    Path, ReassemblyInfo, Route, Routes, Verdict,
+    Path, PathMtuInfo, PathMtuSource, ReassemblyInfo, Route, Routes, Verdict,
 };
 pub use mesh::{Alone, Arrival, Mesh, Stage};
 pub use neighbor::{NeighborInfo, NeighborState};

@@ -13,9 +13,11 @@ use crate::core::{Addressed, Core, Timer};
 use crate::counters::Counters;
 use crate::ip::icmp::Icmp;
 use crate::ip::igmp::Igmp;
+use crate::ip::path_mtu::PathMtus;
 use crate::ip::{
     Disposition, FilterChain, FilterId, Identifications, Interface, InterfaceAddress, InterfaceId,
-    Interfaces, IpInput, PacketFilter, Path, Reassembly, ReassemblyInfo, Route, Routes, Train, Whole,
+    Interfaces, IpInput, PacketFilter, Path, PathMtuInfo, Reassembly, ReassemblyInfo, Route, Routes, Train,
+    Whole,
 };
 use crate::link::{LinkInput, Loopback, Provider, RoundRobin, Want};
 use crate::mesh::{Arrival, Mesh, Stage};
@@ -111,6 +113,7 @@ impl Shard {
                 pool,
                 interfaces: Interfaces::new(&device),
                 routes: Routes::default(),
+                path_mtus: PathMtus::new(&mut random),
                 neighbors: Neighbors::new(&mut random),
                 timers: TimerWheel::new(now),
                 ready: ReadyQueue::default(),
@@ -143,6 +146,7 @@ impl Shard {
         self.core.counters.turns += 1;
         self.core.pool.collect();
         self.igmp.follow_members(&mut self.core);
+        self.core.path_mtus.expire(self.core.now);
         let turned = self.exchange(queue_pair, mesh);
         if turned.is_err() {
             self.fail_device();
@@ -367,7 +371,8 @@ impl Shard {
                     match error.protocol {
                         Protocol::TCP => self.tcp.on_icmp_error(&mut self.core, &error),
                         Protocol::UDP => self.udp.on_icmp_error(&mut self.core, &error),
-                        _ => {}
+                        Protocol::ICMP => self.icmp.on_error(&mut self.core, &error),
+                        _ => self.core.counters.drops.icmp_ignored += 1,
                     }
                 }
                 return;
@@ -610,6 +615,11 @@ impl Shard {
     /// How a destination is reached.
     pub fn path(&self, destination: IpAddress) -> Option<Path> {
         self.core.path(destination, None)
+    }
+
+    /// The paths that take less than their interface does.
+    pub fn path_mtus(&self) -> impl Iterator<Item = PathMtuInfo> {
+        self.core.path_mtus.iter(self.core.now)
     }
 
     /// The neighbours.

@@ -65,6 +65,7 @@ fn a_message_tells_its_destination_ttl_and_congestion_mark() {
             ttl: Some(7),
             ecn: Ecn::Ect0,
             segment_size: None,
+            ..UdpTransmit::default()
         };
         sender.send_message(&transmit, b"marked").await.unwrap();
         let message = receiver.recv_message().await.unwrap();

@@ -1,5 +1,7 @@
 //! Describes a pair before it is built, or the host of a script.
 
+use std::net::Ipv4Addr;
+
 use sunstar_packet::{Medium, Memory, PoolConfig};
 use sunstar_stack::ShardConfig;
 use sunstar_stack::random::Random;
@@ -75,6 +77,12 @@ impl PairBuilder {
     /// IP packets longer than this vanish.
     pub fn black_hole(mut self, longest: usize) -> Self {
         self.impairments.black_hole = Some(longest);
+        self
+    }
+
+    /// A router says so when a packet vanishes for its length, and names an MTU.
+    pub fn too_big(mut self, router: Ipv4Addr, mtu: u16) -> Self {
+        self.impairments.too_big = Some((router, mtu));
         self
     }
 

@@ -6,6 +6,7 @@ mod fragments;
 mod groups;
 mod igmp;
 mod neighbors;
+mod path_mtus;
 mod ports;
 mod proxies;
 mod rebirth;

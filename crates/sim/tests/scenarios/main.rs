@@ -6,6 +6,8 @@ mod fragments;
 mod icmp;
 mod igmp;
 mod neighbor;
+mod path_mtu;
+mod path_mtu_attacks;
 mod tcp_attacks;
 mod tcp_close;
 mod tcp_data;

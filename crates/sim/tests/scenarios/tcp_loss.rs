@@ -256,7 +256,7 @@ fn the_timeout_doubles_until_the_connection_is_given_up() {
 
 #[test]
 fn the_backoff_ends_with_a_round_trip_that_could_be_measured() {
-    let mut script = Script::new();
+    let mut script = Script::builder().host(|host| host.shard.path_mtu.probing = false).build();
     let connection = script.open();
     script.host.send(connection, &[1; 1_000]);
     script.expect(tcp().seq(1).ack(1).len(1_000));
@@ -315,7 +315,7 @@ fn an_acknowledgement_with_another_window_or_with_data_is_no_duplicate() {
 
 #[test]
 fn after_a_timeout_one_segment_goes_and_then_slow_start() {
-    let mut script = Script::new();
+    let mut script = Script::builder().host(|host| host.shard.path_mtu.probing = false).build();
     let connection = script.open();
     script.host.send(connection, &[0; 10 * 1_460]);
     script.settle();

@@ -1,4 +1,4 @@
-//! IP: interfaces, routes, delivery, the packet filter, ICMP, IGMP.
+//! IP: interfaces, routes, delivery, the packet filter, fragments, ICMP, IGMP, path MTUs.
 
 mod filter;
 mod fragment;
@@ -8,6 +8,7 @@ pub(crate) mod igmp;
 mod input;
 mod interface;
 pub(crate) mod output;
+pub(crate) mod path_mtu;
 mod reassembly;
 mod route;
 
@@ -17,6 +18,7 @@ pub(crate) use fragment::Train;
 pub(crate) use identification::Identifications;
 pub(crate) use input::{Disposition, IpInput};
 pub use interface::{Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces};
+pub use path_mtu::{PathMtuInfo, PathMtuSource};
 pub use reassembly::ReassemblyInfo;
 pub(crate) use reassembly::{Reassembly, Whole};
 pub use route::{Path, Route, Routes};

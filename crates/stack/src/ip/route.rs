@@ -28,8 +28,10 @@ pub struct Path {
     pub next_hop: IpAddress,
     /// The source address it should have, unless one was chosen.
     pub source: IpAddress,
-    /// The largest IP packet, in bytes.
+    /// The largest IP packet, in bytes, as far as is known.
     pub mtu: usize,
+    /// The largest IP packet its interface takes, in bytes.
+    pub link_mtu: usize,
 }
 
 /// A shard's routes; the longest prefix wins.
@@ -58,7 +60,7 @@ impl Routes {
         self.routes.iter()
     }
 
-    /// How to reach `destination`; from `source`, if one is given. `None` without a route, or without an
+    /// How to reach `destination`, as far as the interfaces say; from `source`, if one is given. `None` without a route, or without an
     /// address of the destination's family on the way.
     pub fn find(
         &self,
@@ -67,9 +69,8 @@ impl Routes {
         source: Option<IpAddress>,
     ) -> Option<Path> {
         if interfaces.is_local(destination) {
-            let mtu = interfaces.get(InterfaceId::LOOPBACK).mtu;
-            let source = source.unwrap_or(destination);
-            return Some(Path { interface: InterfaceId::LOOPBACK, next_hop: destination, source, mtu });
+            let loopback = interfaces.get(InterfaceId::LOOPBACK);
+            return Some(path_by(loopback, destination, source.unwrap_or(destination)));
         }
         // RFC 1122 section 3.2.1.3 (g): a loopback address never leaves the host.
         if source.is_some_and(|source| source.is_loopback()) {
@@ -89,21 +90,25 @@ impl Routes {
         match (nearest, routed) {
             (Some((prefix, interface, own)), routed) if routed.is_none_or(|route| route.prefix <= prefix) => {
                 let source = source.unwrap_or(own);
-                Some(Path { interface: interface.id, next_hop: destination, source, mtu: interface.mtu })
+                Some(path_by(interface, destination, source))
             }
             (_, Some(route)) if !group_or_everyone => {
                 let interface = interfaces.get(route.interface);
                 let source = source.or_else(|| source_towards(interface, route.gateway))?;
-                Some(Path { interface: interface.id, next_hop: route.gateway, source, mtu: interface.mtu })
+                Some(path_by(interface, route.gateway, source))
             }
             _ if group_or_everyone => {
                 let interface = interfaces.get(InterfaceId::DEVICE);
                 let source = source.or_else(|| source_towards(interface, destination))?;
-                Some(Path { interface: interface.id, next_hop: destination, source, mtu: interface.mtu })
+                Some(path_by(interface, destination, source))
             }
             _ => None,
         }
     }
+}
+
+fn path_by(interface: &super::Interface, next_hop: IpAddress, source: IpAddress) -> Path {
+    Path { interface: interface.id, next_hop, source, mtu: interface.mtu, link_mtu: interface.mtu }
 }
 
 fn source_towards(interface: &super::Interface, hop: IpAddress) -> Option<IpAddress> {

@@ -2,6 +2,7 @@
 
 use sunstar_wire::{IpAddress, MacAddress};
 
+use crate::ip::path_mtu::{Destination, PathMtu};
 use crate::neighbor::{Binding, Neighbor};
 use crate::steering::{PortChange, PortSpace};
 
@@ -42,6 +43,8 @@ pub(crate) enum Message {
     PortsKnown(u64),
     /// Whether the sender has a member of a group at a port.
     Group { at: GroupPort, member: bool },
+    /// What the sender knows of a path's MTU, if anything.
+    PathMtu { destination: Destination, known: Option<PathMtu> },
 }
 
 /// What a shard wants of a port.

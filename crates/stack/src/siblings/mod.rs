@@ -1,9 +1,9 @@
-//! What a shard shares with its siblings besides packets: neighbours learnt, owners of ports, members of groups.
+//! What a shard shares with its siblings besides packets: neighbours learnt, owners of ports, members of groups, path MTUs.
 //!
 //! All of it is *state*, kept where it belongs; an [`Outbox`] a sibling remembers only *what* that sibling has not been
 //! told since it last changed. A message is made of the state of the moment when there is room for it: what changes
-//! five times meanwhile is told once, nothing is dropped, nobody waits. Only of neighbours, whose number strangers decide, an
-//! outbox has a cap, and they are asked for again. A shard that begins anew says so, and is told everything again.
+//! five times meanwhile is told once, nothing is dropped, nobody waits. Only of neighbours and paths, whose number strangers decide,
+//! an outbox has a cap: neighbours are asked for again, path MTUs found out again. A shard that begins anew says so, and is told everything again.
 
 mod control;
 mod groups;
@@ -20,6 +20,7 @@ pub(crate) use groups::{Groups, SPEAKER};
 use ports::{Claims, Registrar, Verdict};
 
 use crate::core::Core;
+use crate::ip::path_mtu::Destination;
 use crate::mesh::Mesh;
 use crate::neighbor::Neighbor;
 use crate::socket::{SocketError, SocketHandle};
@@ -28,7 +29,8 @@ use crate::steering::{Owner, PortChange, PortOwners, ShardId};
 /// The shard that decides who has which port.
 const REGISTRAR: ShardId = ShardId(0);
 
-/// Neighbours that a sibling is not told of, or asked for, at most, each: strangers decide how many there are.
+/// Neighbours that a sibling is not told of, or asked for, and path MTUs, at most, each: strangers decide how many there
+/// are.
 const MAX_UNTOLD: usize = 1_024;
 
 /// Control messages heard in one turn at most.
@@ -45,6 +47,7 @@ struct Outbox {
     claims: BTreeSet<Port>,
     verdicts: BTreeMap<Port, (bool, u64)>,
     groups: BTreeSet<GroupPort>,
+    path_mtus: BTreeSet<Destination>,
     /// The table's version that the sibling has been told (by the registrar).
     ports_told: u64,
     /// That it was told so, of its own incarnation.
@@ -155,6 +158,19 @@ impl Siblings {
     pub(crate) fn spread_neighbor(&mut self, neighbor: Neighbor) {
         for shard in self.others() {
             self.tell_neighbor(shard, neighbor);
+        }
+    }
+
+    /// Every sibling is to be told what is known of a path's MTU.
+    pub(crate) fn spread_path_mtu(&mut self, destination: Destination) {
+        for shard in self.others() {
+            let Some(outbox) = self.outbox(shard) else { return };
+            // A shard that was not told finds out by itself.
+            if outbox.path_mtus.len() < MAX_UNTOLD {
+                outbox.path_mtus.insert(destination);
+            } else {
+                self.untold += 1;
+            }
         }
     }
 
@@ -320,6 +336,7 @@ impl Core {
                 self.grant_due();
             }
             Message::Group { at, member } => self.on_group_told(from, at, member),
+            Message::PathMtu { destination, known } => self.on_path_mtu_told(destination, known),
         }
     }
 
@@ -354,6 +371,7 @@ impl Core {
             (self.neighbors.owned_by(me).collect(), self.neighbors.unsettled_of(sibling).collect());
         let claims: Vec<_> = self.siblings.claims.ports().collect();
         let groups: Vec<_> = self.siblings.groups.own().collect();
+        let path_mtus: Vec<_> = self.path_mtus.destinations().take(MAX_UNTOLD).collect();
         let incarnation_unsaid = self.siblings.incarnation > 0;
         let Some(outbox) = self.siblings.outbox(sibling) else { return };
         // What was not told yet still is to be: the fresh one may find older messages in its ring.
@@ -363,6 +381,7 @@ impl Core {
         outbox.neighbors.extend(own);
         outbox.wanted.extend(asked);
         outbox.groups.extend(groups);
+        outbox.path_mtus.extend(path_mtus);
         if sibling == REGISTRAR {
             outbox.claims.extend(claims);
         }
@@ -419,6 +438,11 @@ impl Core {
         while let Some(at) = outbox.groups.first().copied() {
             say(Message::Group { at, member: groups.has_own(at) }).then_some(())?;
             outbox.groups.remove(&at);
+        }
+        while let Some(destination) = outbox.path_mtus.first().copied() {
+            let known = self.path_mtus.get(destination, self.now);
+            say(Message::PathMtu { destination, known }).then_some(())?;
+            outbox.path_mtus.remove(&destination);
         }
         if registrar.is_some() {
             for change in self.steering.owners().changes_since(outbox.ports_told) {

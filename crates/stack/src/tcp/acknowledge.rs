@@ -77,7 +77,10 @@ impl Connection {
             }
         }
         self.update_window(header, cx);
-        if self.flight() > 0 && self.scoreboard.detect_loss(size, self.sack) {
+        if self.flight() > 0
+            && self.scoreboard.detect_loss(size, self.sack)
+            && !self.lost_but_a_probe(cx, effects)
+        {
             cx.counters.tcp.fast_recoveries += 1;
             self.timed = None;
             self.congestion.on_loss(cx.now, self.flight());
@@ -109,6 +112,7 @@ impl Connection {
         let size = self.segment_size() as u32;
         let ended = self.scoreboard.on_acknowledged(una, size, self.sack);
         self.snd_una = acknowledged;
+        self.on_sizes_acknowledged(una, cx, effects);
         match ended {
             Some(Phase::Fast) => self.congestion.on_recovered(cx.now, self.flight()),
             _ => match self.scoreboard.phase() {

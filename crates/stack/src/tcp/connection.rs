@@ -10,6 +10,7 @@ use sunstar_wire::tcp::{SeqNumber, TcpOptions, Timestamps};
 use super::ListenerKey;
 use super::challenge::ChallengeLimit;
 use super::congestion::Controller;
+use super::path_mtu::PathSizes;
 use super::receive_buffer::ReceiveBuffer;
 use super::recovery::Scoreboard;
 use super::rtt::RttEstimator;
@@ -154,6 +155,8 @@ pub(crate) struct Connection {
     pub(crate) max_snd_wnd: u32,
     /// Payload bytes of a full segment without options.
     pub(crate) snd_mss: u16,
+    /// Payload bytes of a full segment without options that the peer takes.
+    pub(crate) peer_mss: u16,
     pub(crate) send: SendBuffer,
     /// The application has closed its direction.
     pub(crate) fin_queued: bool,
@@ -191,6 +194,8 @@ pub(crate) struct Connection {
     pub(crate) timed: Option<(SeqNumber, Instant)>,
     pub(crate) scoreboard: Scoreboard,
     pub(crate) congestion: Controller,
+    /// How large packets may be on the path.
+    pub(crate) sizes: PathSizes,
     /// Whether the congestion window kept something back since the last ACK.
     pub(crate) cwnd_limited: bool,
     pub(crate) last_sent: Instant,
@@ -263,6 +268,7 @@ impl Connection {
             snd_scale: 0,
             max_snd_wnd: 0,
             snd_mss: mss,
+            peer_mss: mss_for(path.link_mtu),
             send: SendBuffer::default(),
             fin_queued: false,
             irs: SeqNumber(0),
@@ -285,6 +291,7 @@ impl Connection {
             timed: None,
             scoreboard: Scoreboard::default(),
             congestion: Controller::new(mss.into(), config.initial_window),
+            sizes: PathSizes::default(),
             cwnd_limited: false,
             last_sent: now,
             last_received: now,

@@ -23,7 +23,10 @@ impl Tcp {
         let local = SocketAddr::new(error.local, u16::from_be_bytes([a, b]));
         let remote = SocketAddr::new(error.remote, u16::from_be_bytes([c, d]));
         let Some(Entry::Connection(key)) = self.table.get(&Tuple::new(local, remote)).copied() else {
-            return;
+            return match error.kind {
+                ErrorKind::TooBig(_) => core.counters.drops.too_big_ignored += 1,
+                _ => core.counters.drops.icmp_ignored += 1,
+            };
         };
         let Some(connection) = self.connections.get_mut(key) else { return };
         let sequence = SeqNumber(u32::from_be_bytes([e, f, g, h]));
@@ -36,6 +39,10 @@ impl Tcp {
             }
             // RFC 9293 MUST-56: no reason to give up, but what to say when the connection is given up.
             ErrorKind::Soft(_) if outstanding => connection.soft_error = Some(SocketError::HostUnreachable),
+            ErrorKind::TooBig(too_big) if outstanding => {
+                self.on_too_big(core, key, sequence, (error, &too_big))
+            }
+            ErrorKind::TooBig(_) => core.counters.drops.too_big_ignored += 1,
             _ => core.counters.drops.icmp_ignored += 1,
         }
     }

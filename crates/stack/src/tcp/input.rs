@@ -7,8 +7,9 @@ use sunstar_wire::tcp::{SeqNumber, TcpFlags, TcpHeader, TcpOptions};
 
 use super::congestion::CongestionControl;
 use super::connection::{Connection, State, mss_for, syn_window};
-use crate::config::TcpConfig;
+use crate::config::{PathMtuConfig, TcpConfig};
 use crate::counters::Counters;
+use crate::ip::path_mtu::PathNews;
 use crate::socket::{Ready, SocketError};
 use crate::time::Instant;
 
@@ -44,6 +45,8 @@ pub(super) struct Effects {
     pub(super) reset: Option<SeqNumber>,
     /// What the socket became ready for.
     pub(super) ready: Ready,
+    /// What was found out about the path.
+    pub(super) path: Option<PathNews>,
 }
 
 /// What the state machine is given.
@@ -51,6 +54,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Instant,
     pub(super) pool: &'a Pool,
     pub(super) config: &'a TcpConfig,
+    pub(super) path_mtu: &'a PathMtuConfig,
     pub(super) counters: &'a mut Counters,
 }
 
@@ -137,6 +141,7 @@ impl Connection {
         self.last_received = cx.now;
         // RFC 9293 MUST-15: 536 without the option. A floor keeps a peer from making us send crumbs.
         let offered = options.mss.unwrap_or(536).max(cx.config.min_mss);
+        self.peer_mss = offered;
         self.snd_mss = offered.min(mss_for(self.path.mtu));
         self.congestion.set_mss(self.snd_mss.into(), cx.config.initial_window);
         self.scaling &= options.window_scale.is_some();
@@ -353,7 +358,7 @@ impl Connection {
         let len = payload.len();
         // A coalesced segment tells how large its parts were.
         let part = payload.notes.segmentation.map_or(len, |segmentation| len.min(segmentation.size.into()));
-        self.rcv_mss = self.rcv_mss.max(part.min(mss_for(self.path.mtu).into()) as u16);
+        self.rcv_mss = self.rcv_mss.max(part.min(mss_for(self.path.link_mtu).into()) as u16);
         // Memory has an end, however small the pieces were.
         let limit = cx.config.receive_memory();
         if start == self.rcv_nxt {

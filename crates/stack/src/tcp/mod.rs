@@ -9,6 +9,7 @@ mod input;
 mod isn;
 mod listener;
 mod output;
+mod path_mtu;
 mod range_set;
 mod receive_buffer;
 mod recovery;
@@ -234,6 +235,9 @@ impl Tcp {
     fn apply(&mut self, core: &mut Core, key: ConnectionKey, effects: Effects) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let tuple = connection.tuple;
+        if let Some(news) = effects.path {
+            core.on_path_news((connection.path.interface, tuple.remote().ip()), news);
+        }
         if effects.established {
             self.on_established(core, key);
         }
@@ -350,6 +354,7 @@ impl Tcp {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let interface = connection.path.interface;
         let offload = core.interfaces.get(interface).segmentation.tcp_v4;
+        path_mtu::heed(core, connection);
         connection.restart_if_idle(core.now, &core.config.tcp);
         let may_go = connection.plan(offload).is_some();
         connection.settle_deadlines(&context(core), may_go);
@@ -415,6 +420,7 @@ impl Tcp {
     fn build_next(&mut self, core: &mut Core, key: ConnectionKey) -> Option<Addressed> {
         let connection = self.connections.get_mut(key)?;
         let offload = core.interfaces.get(connection.path.interface).segmentation.tcp_v4;
+        path_mtu::heed(core, connection);
         let plan = connection.plan(offload)?;
         let Core { config, counters, pool, now, .. } = core;
         let packet = connection.build(plan, *now, pool, &config.tcp, &mut counters.tcp);
@@ -557,7 +563,13 @@ impl Tcp {
 }
 
 fn context(core: &mut Core) -> Context<'_> {
-    Context { now: core.now, pool: &core.pool, config: &core.config.tcp, counters: &mut core.counters }
+    Context {
+        now: core.now,
+        pool: &core.pool,
+        config: &core.config.tcp,
+        path_mtu: &core.config.path_mtu,
+        counters: &mut core.counters,
+    }
 }
 
 fn ip_output(path: crate::ip::Path, remote: SocketAddr) -> IpOutput {

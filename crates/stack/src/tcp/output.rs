@@ -6,6 +6,7 @@ use sunstar_wire::tcp::{OptionOrder, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
 
 use super::congestion::CongestionControl;
 use super::connection::{Connection, State, mss_for, syn_window};
+use super::path_mtu::ProbePlan;
 use super::recovery::Phase;
 use crate::config::TcpConfig;
 use crate::counters::TcpCounters;
@@ -18,10 +19,20 @@ pub(super) enum Plan {
     Syn,
     /// Data from a position on, perhaps none, perhaps with our FIN behind it.
     Data { from: u64, len: usize, fin: bool, again: bool },
+    /// Data in a segment larger than the path is known to take, to find out whether it does (RFC 8899).
+    PathProbe { from: u64, len: usize },
     /// A segment below the window, to make the peer answer.
     Probe,
     /// An acknowledgement.
     Ack,
+}
+
+/// What a segment with data is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    New,
+    Again,
+    PathProbe,
 }
 
 /// The largest payload handed to a device that segments: with headers within 64 KiB.
@@ -79,6 +90,11 @@ impl Connection {
         let from = self.position(self.snd_nxt).max(1);
         let unsent = self.unsent();
         let window_room = window_end.saturating_sub(from);
+        match self.plan_path_probe(pipe, window_end, window_room.min(congestion_room)) {
+            ProbePlan::Go(len) => return Some(Plan::PathProbe { from, len }),
+            ProbePlan::Wait => return None,
+            ProbePlan::None => {}
+        }
         let usable = unsent.min(window_room).min(congestion_room) as usize;
         let fin_due = self.fin_queued && !self.fin_sent();
         // Nagle (RFC 9293 section 3.7.4, in Minshall's form): one small segment at a time in the network.
@@ -121,7 +137,18 @@ impl Connection {
             Plan::Data { from, len, fin, again } => {
                 let taken = if len > 0 { self.send.read(from - 1, len, &mut packet) } else { 0 };
                 let fin = fin && taken == len;
-                self.build_data(&mut packet, (from, taken, fin, again), now, order, config, counters)?
+                let kind = if again { Kind::Again } else { Kind::New };
+                self.build_data(&mut packet, (from, taken, fin, kind), now, order, config, counters)?
+            }
+            Plan::PathProbe { from, len } => {
+                let mut taken = self.send.read(from - 1, len, &mut packet);
+                let kind = if taken == len { Kind::PathProbe } else { Kind::New };
+                if kind == Kind::New {
+                    // In too many pieces for one packet.
+                    taken = taken.min(self.segment_size());
+                    packet.truncate(taken);
+                }
+                self.build_data(&mut packet, (from, taken, false, kind), now, order, config, counters)?
             }
             Plan::Probe => {
                 // As Linux: the byte before the window, without data; the peer must answer what it cannot accept.
@@ -148,7 +175,8 @@ impl Connection {
         let answering = self.state == State::SynReceived;
         let flags = if answering { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN };
         let mut options = TcpOptions {
-            mss: Some(mss_for(self.path.mtu)),
+            // RFC 1191 section 3.1: what we can receive has nothing to do with what the path there takes.
+            mss: Some(mss_for(self.path.link_mtu)),
             sack_permitted: self.sack,
             ..TcpOptions::default()
         };
@@ -181,7 +209,7 @@ impl Connection {
     fn build_data(
         &mut self,
         packet: &mut Packet,
-        (from, len, fin, again): (u64, usize, bool, bool),
+        (from, len, fin, kind): (u64, usize, bool, Kind),
         now: Instant,
         order: OptionOrder,
         config: &TcpConfig,
@@ -199,7 +227,7 @@ impl Connection {
         let size = self.segment_size();
         let sequence = self.sequence(from);
         self.finish(packet, sequence, flags, now, order, config)?;
-        if len > size {
+        if len > size && kind != Kind::PathProbe {
             packet.notes.segmentation = Some(Segmentation {
                 kind: SegmentationKind::TcpV4,
                 size: size as u16,
@@ -207,11 +235,13 @@ impl Connection {
             });
         }
         let end = end + u64::from(fin);
-        if again {
+        self.note_size(from, len, kind == Kind::PathProbe, counters);
+        if kind == Kind::Again {
             let segments = len.div_ceil(size).max(1) as u64;
             counters.retransmissions += segments;
             self.retransmissions += segments;
             self.scoreboard.on_resent(end);
+            self.sizes.on_resent(from, end);
             // Karn: what was sent twice is not timed.
             self.timed = None;
             if self.deadlines.retransmit.is_none() {
@@ -237,7 +267,7 @@ impl Connection {
                     state => state,
                 };
             }
-            if !len.is_multiple_of(size) {
+            if kind == Kind::New && !len.is_multiple_of(size) {
                 self.small_end = self.snd_nxt;
             }
             self.note_congestion_limit(size);

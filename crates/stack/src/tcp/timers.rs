@@ -70,6 +70,7 @@ impl Connection {
                 let flight = self.flight();
                 self.scoreboard.on_timeout(again);
                 self.congestion.on_timeout(cx.now, flight, again);
+                self.on_size_timeout(cx, effects);
                 if self.scoreboard.next_lost().is_none() {
                     // Everything outstanding was reported as held: the acknowledgement itself is missing.
                     self.pending.probe = true;

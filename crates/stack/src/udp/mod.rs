@@ -19,6 +19,7 @@ use crate::core::{Addressed, Core};
 use crate::hash::{Keyed, KeyedMap};
 use crate::ip::icmp::{ErrorKind, IcmpError};
 use crate::ip::output::IpOutput;
+use crate::ip::path_mtu::PathNews;
 use crate::ip::{InterfaceId, IpInput};
 use crate::link::Provider;
 use crate::random::Random;
@@ -268,11 +269,31 @@ impl Udp {
         let [a, b, c, d, ..] = error.quoted;
         let (local, remote) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         let from = SocketAddr::new(error.remote, remote);
-        let Some(key) = self.lookup(error.local, local, from) else { return };
+        let Some(key) = self.lookup(error.local, local, from) else {
+            return match error.kind {
+                ErrorKind::TooBig(_) => core.counters.drops.too_big_ignored += 1,
+                _ => core.counters.drops.icmp_ignored += 1,
+            };
+        };
         let Some(socket) = self.sockets.get_mut(key) else { return };
+        let told = match error.kind {
+            ErrorKind::Refused => Some(SocketError::ConnectionRefused),
+            // What was sent is lost. Whoever has what comes next cut need not know; another hears of the limit.
+            ErrorKind::TooBig(too_big) => {
+                let claimed = core.claimed_mtu(error, &too_big);
+                if let Some((destination, mtu)) = claimed {
+                    core.on_path_news(destination, PathNews::Claimed(mtu));
+                }
+                let len = largest_payload(too_big.total_len.into());
+                let limit =
+                    claimed.filter(|_| !socket.may_fragment).map(|(_, mtu)| largest_payload(mtu.into()));
+                limit.map(|limit| SocketError::MessageTooLong { len, limit })
+            }
+            ErrorKind::Soft(_) => None,
+        };
         // As on Linux, only a connected socket hears of it: another would not know which datagram.
-        if socket.remote == Some(from) && error.kind == ErrorKind::Refused {
-            socket.error = Some(SocketError::ConnectionRefused);
+        if let Some(told) = told.filter(|_| socket.remote == Some(from)) {
+            socket.error = Some(told);
             core.ready.set(&mut socket.ready, Ready::READABLE, SocketHandle::Udp(key));
         }
     }
@@ -379,8 +400,10 @@ impl UdpSocket {
     /// Builds the socket's first datagram, or as many of a batch as go out as one packet.
     fn build(&mut self, core: &mut Core, key: UdpKey) -> Option<(IpOutput, Packet)> {
         let first = self.outgoing.front_mut()?;
-        let fits = first.segment_size.is_none_or(|size| size <= largest_payload(&first.path));
-        let segmented = fits && core.interfaces.get(first.path.interface).segmentation.udp;
+        // What has to be cut by IP is not left to the device.
+        let fits = |size| !first.may_fragment || size <= largest_payload(first.path.mtu);
+        let segmented =
+            first.segment_size.is_none_or(fits) && core.interfaces.get(first.path.interface).segmentation.udp;
         let whole = first.segment_size.is_none_or(|size| first.payload.len() <= size || segmented);
         let departure = Departure {
             provider: Provider::Udp as u8,

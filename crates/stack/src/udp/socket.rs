@@ -52,14 +52,17 @@ pub struct UdpTransmit {
     pub ecn: Ecn,
     /// The data is several datagrams of this many bytes each, the last one may be shorter.
     pub segment_size: Option<usize>,
+    /// It may be larger than its path is known to take, though not than its interface does: for protocols that find out by
+    /// themselves what gets through (RFC 8899, RFC 9000 section 14.2), and whom a forged ICMP message would stop otherwise.
+    pub probe: bool,
 }
 
 /// Bytes of payload of the longest datagram there can be (RFC 768 over RFC 791).
 const MAX_PAYLOAD: usize = u16::MAX as usize - Ipv4Header::LEN - UdpHeader::LEN;
 
-/// Bytes of payload of the longest datagram that takes a path in one piece.
-pub(super) fn largest_payload(path: &Path) -> usize {
-    path.mtu.saturating_sub(Ipv4Header::LEN + UdpHeader::LEN)
+/// Bytes of payload of the longest datagram that passes in one piece where packets of so many bytes do.
+pub(super) fn largest_payload(mtu: usize) -> usize {
+    mtu.saturating_sub(Ipv4Header::LEN + UdpHeader::LEN)
 }
 
 /// A datagram that waits for the device, or several.
@@ -166,7 +169,12 @@ impl UdpSocket {
             .path(destination.ip(), source)
             .ok_or(SocketError::NetworkUnreachable { destination: destination.ip() })?;
         core.check_device(&path)?;
-        let limit = if self.may_fragment { MAX_PAYLOAD } else { largest_payload(&path) };
+        let may_fragment = self.may_fragment && !transmit.probe;
+        let limit = match transmit.probe {
+            _ if may_fragment => MAX_PAYLOAD,
+            true => largest_payload(path.link_mtu),
+            false => largest_payload(path.mtu),
+        };
         let longest = transmit.segment_size.map_or(payload.len(), |size| size.min(payload.len()));
         if longest > limit || payload.len() > MAX_PAYLOAD {
             return Err(SocketError::MessageTooLong { len: longest, limit });
@@ -189,7 +197,7 @@ impl UdpSocket {
             ttl: transmit.ttl.unwrap_or(DEFAULT_TTL),
             ecn: transmit.ecn,
             segment_size: transmit.segment_size,
-            may_fragment: self.may_fragment,
+            may_fragment,
             charge: payload.true_size(),
             payload,
         })

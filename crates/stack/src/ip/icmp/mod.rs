@@ -18,6 +18,7 @@ use limit::RateLimit;
 use super::input::IpInput;
 use super::interface::InterfaceId;
 use super::output::{DEFAULT_TTL, IpOutput};
+use super::path_mtu::{PathNews, TooBig};
 use super::reassembly::{Expired, Whole};
 use crate::core::{Addressed, Core};
 use crate::link::Provider;
@@ -43,8 +44,8 @@ pub(crate) enum ErrorKind {
     Soft(UnreachableCode),
     /// The host refuses the protocol or port.
     Refused,
-    /// The packet was too big.
-    TooBig,
+    /// The packet was too big, and was not to be cut.
+    TooBig(TooBig),
 }
 
 /// An answer that waits for the device.
@@ -111,10 +112,12 @@ impl Icmp {
                 self.echo_reply(core, identifier, sequence, input);
                 None
             }
-            Icmpv4Message::DestinationUnreachable { code, .. } => {
+            Icmpv4Message::DestinationUnreachable { code, next_hop_mtu } => {
                 let kind = match code {
                     UnreachableCode::Port | UnreachableCode::Protocol => ErrorKind::Refused,
-                    UnreachableCode::FragmentationNeeded => ErrorKind::TooBig,
+                    UnreachableCode::FragmentationNeeded => {
+                        ErrorKind::TooBig(TooBig { next_hop_mtu, total_len: 0, dont_fragment: false })
+                    }
                     code => ErrorKind::Soft(code),
                 };
                 quoted(core, &input, kind)
@@ -127,6 +130,22 @@ impl Icmp {
                 core.counters.drops.icmp_ignored += 1;
                 None
             }
+        }
+    }
+
+    /// An ICMP error about an echo request: believed of one that a socket of ours may have sent.
+    pub(crate) fn on_error(&mut self, core: &mut Core, error: &IcmpError) {
+        let message = Icmpv4Message::parse(&error.quoted);
+        let ours = matches!(message, Ok(Icmpv4Message::EchoRequest { identifier, .. })
+            if self.by_identifier.contains_key(&identifier));
+        match error.kind {
+            ErrorKind::TooBig(_) if !ours => core.counters.drops.too_big_ignored += 1,
+            ErrorKind::TooBig(too_big) => {
+                if let Some((destination, mtu)) = core.claimed_mtu(error, &too_big) {
+                    core.on_path_news(destination, PathNews::Claimed(mtu));
+                }
+            }
+            _ => core.counters.drops.icmp_ignored += 1,
         }
     }
 
@@ -242,6 +261,14 @@ fn quoted(core: &mut Core, input: &IpInput, kind: ErrorKind) -> Option<IcmpError
         let mut quoted = [0; 8];
         quoted.copy_from_slice(behind);
         let (local, remote) = (header.source.into(), header.destination.into());
+        let kind = match kind {
+            ErrorKind::TooBig(too_big) => ErrorKind::TooBig(TooBig {
+                total_len: header.total_len,
+                dont_fragment: header.dont_fragment,
+                ..too_big
+            }),
+            kind => kind,
+        };
         Some(IcmpError { kind, protocol: header.protocol, local, remote, quoted })
     });
     let ours = error.filter(|error| error.local == input.destination);

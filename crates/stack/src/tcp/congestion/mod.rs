@@ -31,7 +31,10 @@ pub(crate) trait CongestionControl {
     /// Nothing was sent for more than a timeout (RFC 5681 section 4.1).
     fn on_idle(&mut self);
 
-    /// The segment size became known, or changed.
+    /// The path takes segments of another size from now on. The window is in bytes, and stays.
+    fn on_mss_changed(&mut self, mss: u32);
+
+    /// The segment size became known.
     fn set_mss(&mut self, mss: u32, initial_segments: u32);
 }
 
@@ -87,6 +90,12 @@ impl CongestionControl for Controller {
     fn on_idle(&mut self) {
         match self {
             Controller::NewReno(algorithm) => algorithm.on_idle(),
+        }
+    }
+
+    fn on_mss_changed(&mut self, mss: u32) {
+        match self {
+            Controller::NewReno(algorithm) => algorithm.on_mss_changed(mss),
         }
     }
 

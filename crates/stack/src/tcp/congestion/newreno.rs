@@ -84,6 +84,11 @@ impl CongestionControl for NewReno {
         self.cwnd = self.cwnd.min(self.initial_window);
     }
 
+    fn on_mss_changed(&mut self, mss: u32) {
+        self.mss = mss;
+        self.cwnd = self.cwnd.max(mss);
+    }
+
     fn set_mss(&mut self, mss: u32, initial_segments: u32) {
         *self = Self::new(mss, initial_segments);
     }

@@ -87,6 +87,11 @@ impl Scoreboard {
         self.owes
     }
 
+    /// Whether the peer has reported anything beyond what it acknowledges.
+    pub(crate) fn has_reports(&self) -> bool {
+        self.sacked.bytes() > 0
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
@@ -188,6 +193,11 @@ impl Scoreboard {
             // RFC 2018 section 8: do not rely on reports for ever.
             self.sacked.clear();
         }
+        self.on_too_large();
+    }
+
+    /// What is outstanding was too large for its path: everything not sacked is lost, and is sent again as after a timeout.
+    pub(crate) fn on_too_large(&mut self) {
         self.phase = Phase::Timeout;
         self.recovery_point = self.nxt;
         self.lost_edge = self.nxt;
@@ -195,6 +205,17 @@ impl Scoreboard {
         self.duplicates = 0;
         self.departed = 0;
         self.owes = false;
+    }
+
+    /// What was lost is a probe of the path, up to `end`: it is sent again at once, and when it has arrived all is as
+    /// before. No other loss is looked for meanwhile that would be a sign of congestion.
+    pub(crate) fn on_probe_lost(&mut self, end: u64) {
+        self.phase = Phase::Timeout;
+        self.recovery_point = end;
+        self.lost_edge = self.lost_edge.max(end);
+        self.resent = self.una;
+        self.duplicates = 0;
+        self.owes = true;
     }
 
     /// The next range to be sent again.
