@@ -3,6 +3,7 @@
 mod backpressure;
 mod determinism;
 mod icmp;
+mod listing;
 mod neighbor;
 mod tcp_attacks;
 mod tcp_close;
