@@ -24,7 +24,7 @@ fn the_timer_that_runs_is_told_with_the_time_that_is_left() {
     let (client, _) = pair.open();
     pair.drive_for(secs(1));
     assert_eq!(pair.a.info(client).unwrap().timers, TcpTimers::default(), "nothing to wait for");
-    pair.link_down();
+    pair.cut();
     pair.a.send(client, b"is there anybody?");
     pair.drive_for(ms(1));
     let before = pair.a.info(client).unwrap();
