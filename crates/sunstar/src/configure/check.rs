@@ -42,9 +42,13 @@ fn list<T: Display>(things: impl Iterator<Item = T>) -> String {
 fn is_host(own: &InterfaceAddress) -> bool {
     let IpAddr::V4(address) = own.address else { return false };
     let is_network = own.prefix < 31 && Network::around(own.address, own.prefix).address == own.address;
-    !(address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback())
-        && !is_network
-        && own.broadcast() != Some(address)
+    let is_no_host = is_network
+        || own.broadcast() == Some(address)
+        || address.is_unspecified()
+        || address.is_multicast()
+        || address.is_broadcast()
+        || address.is_loopback();
+    !is_no_host
 }
 
 fn added(address: InterfaceAddress, there: &[InterfaceAddress]) -> Result<(), ConfigureError> {

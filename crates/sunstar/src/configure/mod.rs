@@ -155,9 +155,13 @@ pub(crate) async fn change(net: &Net, change: Change, changes: &Changes) -> Resu
     let told = net.spawn_named("a change of the configuration", async move {
         let _turn = turn;
         for shard in (0..others.shards()).filter(|shard| *shard != FIRST) {
-            others
-                .on_shard(shard, move |net| async move { net.on_engine(|it| Ok(next(it, &change))) })
-                .await??;
+            let make = move |net: Net| async move {
+                net.on_engine(|shard| {
+                    next(shard, &change);
+                    Ok(())
+                })
+            };
+            others.on_shard(shard, make).await??;
         }
         Ok::<_, ConfigureError>(())
     });
