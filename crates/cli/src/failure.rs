@@ -4,6 +4,7 @@ use std::io;
 
 use sunstar::RunError;
 
+use crate::control::AskError;
 use crate::http::DirectoryError;
 use crate::top::TopError;
 
@@ -48,7 +49,10 @@ pub(crate) enum Failure {
         "the measurement broke off: {0}; is the other end a `sunstar perf --server` that can be reached?"
     )]
     Measuring(io::Error),
-    /// There is no running stack to be seen.
+    /// There is no running stack to be asked, or it refuses.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// There is nothing to draw on.
     #[error(transparent)]
     Top(#[from] TopError),
     /// Signals could not be listened for.

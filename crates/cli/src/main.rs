@@ -1,5 +1,6 @@
-//! The `sunstar` command: a server, a ping, a yardstick and a dashboard for a TCP/IP stack in this process.
+//! The `sunstar` command: a server, a ping, a yardstick, a dashboard and a switchboard for a TCP/IP stack in this process.
 
+mod control;
 mod failure;
 mod http;
 mod network;
@@ -8,6 +9,8 @@ mod output;
 mod perf;
 mod ping;
 mod serve;
+mod set;
+mod show;
 mod signals;
 mod top;
 
@@ -51,6 +54,14 @@ fn main() -> ExitCode {
         Command::Top(options) => {
             top::run(&options).map_or_else(|failure| fail(json, &failure, 1), |()| ExitCode::SUCCESS)
         }
+        Command::Show(options) => {
+            show::run(&options).map_or_else(|failure| fail(options.json, &failure, 1), |()| ExitCode::SUCCESS)
+        }
+        Command::Set(options) => match options.change() {
+            Ok(change) => set::run(&options, change)
+                .map_or_else(|failure| fail(options.json, &failure, 1), |()| ExitCode::SUCCESS),
+            Err(error) => fail(options.json, &error, WRONG_OPTIONS),
+        },
         Command::Ping(options) => match options.check() {
             Ok(()) => match ping::run(options) {
                 Ok(true) => ExitCode::SUCCESS,

@@ -26,6 +26,7 @@
 //! [`Bytes`]: bytes::Bytes
 
 mod buffer;
+mod counters;
 mod home;
 mod loaned;
 mod memory;

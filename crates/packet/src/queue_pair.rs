@@ -131,25 +131,27 @@ pub struct DeviceError {
     pub reason: String,
 }
 
-/// What a device counted since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeviceCounters {
-    /// Frames received.
-    pub received: u64,
-    /// Bytes of those.
-    pub received_bytes: u64,
-    /// Frames sent.
-    pub sent: u64,
-    /// Bytes of those.
-    pub sent_bytes: u64,
-    /// Frames sent that the device was asked to segment.
-    pub segmented: u64,
-    /// Frames received that were coalesced from several.
-    pub coalesced: u64,
-    /// Frames received and dropped for lack of a buffer.
-    pub no_buffer: u64,
-    /// Frames received and dropped because the notes that came with them were false.
-    pub bad_notes: u64,
-    /// Frames to be sent that the device refused.
-    pub refused: u64,
+crate::counters! {
+    /// What a device counted since it was opened.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct DeviceCounters {
+        /// Frames received.
+        received,
+        /// Bytes of those.
+        received_bytes,
+        /// Frames sent.
+        sent,
+        /// Bytes of those.
+        sent_bytes,
+        /// Frames sent that the device was asked to segment.
+        segmented,
+        /// Frames received that were coalesced from several.
+        coalesced,
+        /// Frames received and dropped for lack of a buffer.
+        no_buffer,
+        /// Frames received and dropped because the notes that came with them were false.
+        bad_notes,
+        /// Frames to be sent that the device refused.
+        refused,
+    }
 }

@@ -3,21 +3,46 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! counters {
-    ($(#[$outer:meta])* $name:ident { $($(#[$doc:meta])+ $field:ident,)+ }) => {
+    ($(#[$outer:meta])* $name:ident { $($body:tt)+ }) => {
+        sunstar_packet::counters! {
+            $(#[$outer])*
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+            #[serde(default)]
+            pub struct $name { $($body)+ }
+        }
+    };
+}
+
+/// One struct of several groups of counters, behind those that are in none.
+macro_rules! groups {
+    (
+        $(#[$outer:meta])*
+        $name:ident {
+            $($(#[doc = $doc:literal])+ $single:ident),+;
+            $($(#[$of_group:meta])+ $group:ident: $type:ident,)+
+        }
+    ) => {
         $(#[$outer])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
-        pub struct $name { $($(#[$doc])+ pub $field: u64,)+ }
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $single: u64,)+
+            $($(#[$of_group])+ pub $group: $type,)+
+        }
 
         impl $name {
-            /// Every counter with its name.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($field), self.$field)),+].into_iter()
+            /// Every counter, as its group (which may be nothing), its name and its count.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                let singles = [$(("", stringify!($single), self.$single)),+].into_iter();
+                singles$(.chain(self.$group.iter().map(|(name, count)| (stringify!($group), name, count))))+
             }
 
-            /// All counters together.
-            pub fn total(&self) -> u64 {
-                self.iter().map(|(_, count)| count).sum()
+            /// Every counter's group, its name, and what it counts; in the order of [`Counters::iter`].
+            pub fn meanings() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+                let singles = [$(("", stringify!($single), concat!($($doc),+).trim_ascii())),+].into_iter();
+                singles$(.chain($type::MEANINGS.iter().map(|(name, meaning)| {
+                    (stringify!($group), *name, *meaning)
+                })))+
             }
         }
     };
@@ -302,26 +327,26 @@ counters! {
     }
 }
 
-/// Everything a shard counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counters {
-    /// Turns taken.
-    pub turns: u64,
-    /// Packets dropped, by reason.
-    pub drops: Drops,
-    /// What went through IP.
-    pub ip: IpCounters,
-    /// What was cut, and put together.
-    pub reassembly: ReassemblyCounters,
-    /// What went through ICMP, IGMP and ARP.
-    pub control: ControlCounters,
-    /// What went through UDP.
-    pub udp: UdpCounters,
-    /// What went through TCP.
-    pub tcp: TcpCounters,
-    /// What went between this shard and its siblings.
-    pub mesh: MeshCounters,
-    /// What the DHCP client did.
-    pub dhcp: DhcpCounters,
+groups! {
+    /// Everything a shard counts.
+    Counters {
+        /// Turns taken.
+        turns;
+        /// Packets dropped, by reason.
+        drops: Drops,
+        /// What went through IP.
+        ip: IpCounters,
+        /// What was cut, and put together.
+        reassembly: ReassemblyCounters,
+        /// What went through ICMP, IGMP and ARP.
+        control: ControlCounters,
+        /// What went through UDP.
+        udp: UdpCounters,
+        /// What went through TCP.
+        tcp: TcpCounters,
+        /// What went between this shard and its siblings.
+        mesh: MeshCounters,
+        /// What the DHCP client did.
+        dhcp: DhcpCounters,
+    }
 }

@@ -78,7 +78,10 @@ pub use ip::{
 pub use mesh::{Alone, Arrival, Mesh, Stage};
 pub use neighbor::{NeighborInfo, NeighborState};
 pub use shard::{Next, Shard, ShardSetup};
-pub use siblings::Control;
-pub use socket::{ConnectOptions, ListenOptions, Ready, Shutdown, SocketError, SocketHandle, TcpInfo};
+pub use siblings::{Control, PortOwnerError};
+pub use socket::{
+    ConnectOptions, EchoInfo, ListenOptions, ListenerInfo, Ready, Shutdown, SocketCounts, SocketError,
+    SocketHandle, TcpInfo, TcpTimers, UdpInfo,
+};
 pub use tcp::{ConnectionKey, Keepalive, ListenerKey, State};
 pub use udp::{UdpKey, UdpReceived, UdpTransmit};

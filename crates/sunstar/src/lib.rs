@@ -83,6 +83,7 @@
 mod address;
 mod builder;
 mod clock;
+pub mod configure;
 pub mod control;
 mod cores;
 mod echo;
@@ -96,6 +97,7 @@ mod names;
 mod net;
 mod quota;
 mod remote;
+pub mod snapshot;
 mod stall;
 mod stats;
 mod tcp;
@@ -117,8 +119,9 @@ pub use sunstar_device::wire;
 pub use sunstar_packet::{Buffer, Fragment, Packet};
 pub use sunstar_stack::time;
 pub use sunstar_stack::{
-    ConnectOptions, Counters, EchoReply, EchoRequest, FilterId, InterfaceAddress, InterfaceAddressError,
-    InterfaceId, Keepalive, ListenOptions, PacketFilter, ShardConfig, State, TcpInfo, UdpReceived,
+    ConnectOptions, Counters, EchoInfo, EchoReply, EchoRequest, FilterId, InterfaceAddress,
+    InterfaceAddressError, InterfaceId, Keepalive, ListenOptions, ListenerInfo, NeighborState, PacketFilter,
+    PortOwnerError, ShardConfig, SocketCounts, SocketError, State, TcpInfo, TcpTimers, UdpInfo, UdpReceived,
     UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;

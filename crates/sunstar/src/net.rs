@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use sunstar_stack::time::Instant;
 use sunstar_stack::{
-    ConnectOptions, FilterId, InterfaceAddress, InterfaceId, ListenOptions, PacketFilter, Shard, TcpInfo,
+    ConnectOptions, FilterId, InterfaceAddress, InterfaceId, ListenOptions, PacketFilter, Shard, SocketError,
+    TcpInfo,
 };
 use tokio::task::JoinHandle;
 
 use crate::address::ToSocketAddress;
 use crate::builder::{NameService, Publish};
+use crate::configure::{self, Change, Changes, ConfigureError};
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
 use crate::mailbox::{JobError, Mailbox, on_shard};
 use crate::names::Names;
 use crate::remote::Remote;
+use crate::snapshot::{MAX_LIMIT, Section, Snapshot, View};
 use crate::stall::Noted;
 use crate::stats::{ShardStats, Stats, Steered};
 use crate::tcp::{TcpListener, TcpStream};
@@ -38,6 +41,8 @@ pub struct Net {
     steered: Steered,
     /// Of every shard, in the order of their numbers.
     mailboxes: Arc<[Mailbox]>,
+    /// Used on the first shard.
+    changes: Changes,
 }
 
 impl Net {
@@ -48,7 +53,14 @@ impl Net {
         steered: Steered,
         mailboxes: Arc<[Mailbox]>,
     ) -> Self {
-        Self { names: Rc::new(Names::new(name_service, &engine)), engine, published, steered, mailboxes }
+        Self {
+            names: Rc::new(Names::new(name_service, &engine)),
+            engine,
+            published,
+            steered,
+            mailboxes,
+            changes: Changes::default(),
+        }
     }
 
     /// Listens for TCP connections on an address of the stack; the unspecified address means all of them, port
@@ -197,12 +209,66 @@ impl Net {
     /// What all shards counted, and what they hold: each is asked, and one that does not answer within a second is left
     /// out.
     pub async fn stats(&self) -> Stats {
+        let read = self.on_each_shard("a reading of the counters", Self::shard_stats).await;
+        let shards = read.into_iter().flatten().collect();
+        Stats::of(shards, self.steered.clone())
+    }
+
+    /// Everything the stack has, as it is now: each shard reads its part, and one that does not answer within a second is
+    /// named in [`Snapshot::silent`]. No sections are all sections. Of each kind of things about `limit` are listed at most
+    /// ([`DEFAULT_LIMIT`](crate::snapshot::DEFAULT_LIMIT) is what is usual, [`MAX_LIMIT`] the most), of sockets an equal part by each shard; what has more says so.
+    pub async fn snapshot(&self, sections: &[Section], limit: usize) -> Snapshot {
+        let limit = limit.clamp(1, MAX_LIMIT);
+        let sections: Arc<[Section]> = sections.into();
+        let read = move |net: &Net| {
+            let view = |shard: &mut Shard| {
+                let view = View { shard, engine: &net.engine, steered: &net.steered, limit };
+                Ok(Snapshot::read(&view, &sections))
+            };
+            net.engine.call(view).ok()
+        };
+        let read = self.on_each_shard("a reading of the shard", read).await;
+        let silent = (0..).zip(&read).filter(|(_, part)| part.is_none()).map(|(shard, _)| shard).collect();
+        let join = move || Snapshot::join(read.into_iter().flatten().collect(), silent);
+        // It only fails when the runtime ends, and then there is nothing left to be told.
+        tokio::task::spawn_blocking(join).await.unwrap_or_default()
+    }
+
+    /// Changes the stack while it runs, on every shard; returns when all have made the change. From whichever shard it is
+    /// called, the first one looks at the change, and changes are made one after the other.
+    ///
+    /// A shard that begins anew after a panic has the addresses and routes of the one before it.
+    ///
+    /// # Errors
+    /// See [`ConfigureError`]; a change that is refused is made nowhere.
+    pub async fn configure(&self, change: Change) -> Result<(), ConfigureError> {
+        self.on_shard(0, move |net| async move { configure::change(&net, change, &net.changes).await })
+            .await?
+    }
+
+    /// Calls the shard of this thread.
+    ///
+    /// # Errors
+    /// As [`Engine::call`].
+    pub(crate) fn on_engine<T>(
+        &self,
+        call: impl FnOnce(&mut Shard) -> Result<T, SocketError>,
+    ) -> Result<T, SocketError> {
+        self.engine.call(call)
+    }
+
+    /// What every shard reads, in their order; nothing of one that does not answer within a second.
+    async fn on_each_shard<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&Net) -> Option<T> + Clone + Send + 'static,
+    ) -> Vec<Option<T>> {
         let ask = |shard| {
-            let net = self.clone();
-            self.spawn_named("a reading of the counters", async move {
+            let (net, read) = (self.clone(), read.clone());
+            self.spawn_named(name, async move {
                 match shard == net.shard() {
-                    true => net.shard_stats(),
-                    false => net.on_shard(shard, |net| async move { net.shard_stats() }).await.ok().flatten(),
+                    true => read(&net),
+                    false => net.on_shard(shard, move |net| async move { read(&net) }).await.ok().flatten(),
                 }
             })
         };
@@ -210,12 +276,13 @@ impl Net {
         let asked: Vec<_> = (0..self.shards()).map(ask).collect();
         let mut shards = Vec::new();
         for mut answer in asked {
-            match tokio::time::timeout_at(deadline, &mut answer).await {
-                Ok(answered) => shards.extend(answered.ok().flatten()),
-                Err(_) => answer.abort(),
+            let answered = tokio::time::timeout_at(deadline, &mut answer).await;
+            if answered.is_err() {
+                answer.abort();
             }
+            shards.push(answered.ok().and_then(Result::ok).flatten());
         }
-        Stats::of(shards, self.steered.clone())
+        shards
     }
 
     /// A reading of every TCP connection of this shard; those in TIME-WAIT are only remembered, and not among them.

@@ -108,7 +108,7 @@ pub struct ShardStats {
 }
 
 /// A reading of the queue that a shard sends through.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStats {
     /// The shard that owns it.
     pub owner: u16,
@@ -117,7 +117,7 @@ pub struct QueueStats {
 }
 
 /// A reading of what one shard has sent through a queue.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareStats {
     /// Which shard.
     pub shard: u16,
@@ -130,7 +130,7 @@ pub struct ShareStats {
 }
 
 /// A reading of the rings from a shard's siblings.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingStats {
     /// Packets that waited in them when it last turned.
     pub waiting: usize,
@@ -139,7 +139,7 @@ pub struct RingStats {
 }
 
 /// A reading of a shard's buffers.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStats {
     /// Buffers for a frame of the MTU, in all.
     pub small: usize,
@@ -210,7 +210,7 @@ impl ShardStats {
             shard: shard.id().0,
             restarts: engine.incarnation(),
             counters: *shard.counters(),
-            connections: shard.tcp_connections().count(),
+            connections: shard.socket_counts().connections,
             listeners: engine.listeners(),
             pool: PoolStats::of(shard.pool()),
             device: DeviceStats::of(shard, engine.device()),
@@ -225,7 +225,7 @@ impl ShardStats {
 }
 
 impl QueueStats {
-    fn of(shard: ShardId, device: &DeviceState) -> Self {
+    pub(crate) fn of(shard: ShardId, device: &DeviceState) -> Self {
         match &device.queue {
             // A queue that nobody shares is not counted twice.
             Queue::Own(shares) if shares.len() == 1 => {
@@ -254,7 +254,7 @@ impl QueueStats {
 }
 
 impl PoolStats {
-    fn of(pool: &sunstar_packet::Pool) -> Self {
+    pub(crate) fn of(pool: &sunstar_packet::Pool) -> Self {
         let PoolCounters {
             small_out,
             staging_out,

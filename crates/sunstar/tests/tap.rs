@@ -9,7 +9,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{pattern, run};
-use sunstar::{Builder, Device, InterfaceId, Ipv4Header, Net, Packet, PacketFilter, Tap, Verdict};
+use sunstar::{
+    Builder, Device, EchoRequest, InterfaceId, Ipv4Header, Net, Packet, PacketFilter, Tap, Verdict,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const INSIDE: &str = "SUNSTAR_TEST_IN_NAMESPACE";
@@ -99,7 +101,7 @@ fn the_kernel_answers_a_ping_and_a_datagram_and_is_answered() {
                 let ping = net.echo().await.unwrap();
                 loop {
                     // Until the kernel's side has its address.
-                    ping.send([10, 9, 0, 1].into(), 1, 64, b"").await.unwrap();
+                    ping.send([10, 9, 0, 1].into(), EchoRequest::new(1), b"").await.unwrap();
                     let reply = tokio::time::timeout(Duration::from_millis(200), ping.recv()).await;
                     if reply.is_ok() {
                         break;

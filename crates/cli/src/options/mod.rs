@@ -3,6 +3,8 @@
 mod perf;
 mod ping;
 mod serve;
+mod set;
+mod show;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -18,6 +20,8 @@ use serde::Deserialize;
 pub(crate) use perf::{PerfOptions, Test};
 pub(crate) use ping::PingOptions;
 pub(crate) use serve::{Control, ServeOptions, ServeSettings};
+pub(crate) use set::SetOptions;
+pub(crate) use show::ShowOptions;
 pub(crate) use top::TopOptions;
 pub(crate) use values::{Cidr, DeviceName, PublishedPort};
 
@@ -89,7 +93,7 @@ pub(crate) enum OptionsError {
     name = "sunstar",
     version,
     about = "A user-space TCP/IP stack that shares nothing between cores",
-    after_help = "Exit codes: 0 success; `serve`, `perf`, `top`: 1 it could not run; `ping`: 1 no reply came, 2 any other \
+    after_help = "Exit codes: 0 success; `serve`, `perf`, `top`, `show`, `set`: 1 it could not run, or was refused; `ping`: 1 no reply came, 2 any other \
                   failure; all: 2 the options are wrong.",
     arg_required_else_help = true
 )]
@@ -108,6 +112,10 @@ pub(crate) enum Command {
     Perf(Box<PerfOptions>),
     /// Look at a running TCP/IP stack: its shards, what they hand to each other, what was dropped
     Top(TopOptions),
+    /// List what a running TCP/IP stack has: interfaces, routes, neighbours, sockets, ports, counters
+    Show(ShowOptions),
+    /// Change a running TCP/IP stack: its addresses, its routes, which shard has a port
+    Set(SetOptions),
     /// Send ICMP echo requests from a TCP/IP stack in this process
     Ping(PingOptions),
 }

@@ -11,7 +11,7 @@ fn serve(arguments: &[&str]) -> ServeOptions {
     let line = CommandLine::try_parse_from([&["sunstar", "serve"], arguments].concat()).unwrap();
     match line.command {
         Command::Serve(options) => *options,
-        Command::Perf(_) | Command::Top(_) | Command::Ping(_) => panic!("that was ping"),
+        _ => panic!("that was something else"),
     }
 }
 
@@ -19,7 +19,7 @@ fn ping(arguments: &[&str]) -> Result<PingOptions, clap::Error> {
     let line = CommandLine::try_parse_from([&["sunstar", "ping"], arguments].concat())?;
     match line.command {
         Command::Ping(options) => Ok(options),
-        Command::Perf(_) | Command::Top(_) | Command::Serve(_) => panic!("that was serve"),
+        _ => panic!("that was something else"),
     }
 }
 
@@ -27,7 +27,7 @@ fn perf(arguments: &[&str]) -> Result<PerfOptions, clap::Error> {
     let line = CommandLine::try_parse_from([&["sunstar", "perf"], arguments].concat())?;
     match line.command {
         Command::Perf(options) => Ok(*options),
-        Command::Serve(_) | Command::Ping(_) | Command::Top(_) => panic!("that was perf"),
+        _ => panic!("that was something else"),
     }
 }
 
@@ -213,4 +213,55 @@ fn ping_refuses_what_cannot_be() {
     for arguments in wrong {
         assert!(ping(arguments).is_err(), "{arguments:?}");
     }
+}
+
+fn set(arguments: &[&str]) -> Result<SetOptions, clap::Error> {
+    let line = CommandLine::try_parse_from([&["sunstar", "set"], arguments].concat())?;
+    match line.command {
+        Command::Set(options) => Ok(options),
+        _ => panic!("that was something else"),
+    }
+}
+
+#[test]
+fn a_change_is_said_in_words() {
+    for (words, change) in [
+        ("address add 10.0.0.3/24", r#"{"add_address":"10.0.0.3/24"}"#),
+        ("address remove 10.0.0.3/24", r#"{"remove_address":"10.0.0.3/24"}"#),
+        ("route add default via 10.0.0.1", r#"{"add_route":{"network":"default","gateway":"10.0.0.1"}}"#),
+        ("route remove 10.1.0.0/16 --json", r#"{"remove_route":{"network":"10.1.0.0/16"}}"#),
+        ("port udp/53 shard 2", r#"{"set_port":{"port":"udp/53","owner":"shard 2"}}"#),
+        ("port tcp/80 every --control x.sock", r#"{"set_port":{"port":"tcp/80","owner":"every"}}"#),
+        ("port udp/53 none", r#"{"set_port":{"port":"udp/53","owner":"none"}}"#),
+    ] {
+        let options = set(&words.split(' ').collect::<Vec<_>>()).unwrap();
+        assert_eq!(serde_json::to_string(&options.change().unwrap()).unwrap(), change);
+    }
+}
+
+#[test]
+fn a_change_that_is_not_understood_says_what_would_be() {
+    for (words, advice) in [
+        ("address add 10.0.0.3", "10.0.0.2/24"),
+        ("route add 10.1.2.3/16 via 10.0.0.1", "the network is 10.1.0.0/16"),
+        ("route add default by 10.0.0.1", "via"),
+        ("route remove everything", "`default`"),
+        ("port 53 every", "udp/53"),
+    ] {
+        let error = set(&words.split(' ').collect::<Vec<_>>()).unwrap_err().to_string();
+        assert!(error.contains(advice), "{words}: {error}");
+    }
+    let owner = set(&["port", "udp/53", "somebody"]).unwrap().change().unwrap_err().to_string();
+    assert!(owner.contains("`shard N`, `every`, or `none`"), "{owner}");
+}
+
+#[test]
+fn a_section_that_is_none_is_answered_with_those_that_are() {
+    let show = |words: &[&str]| CommandLine::try_parse_from([&["sunstar", "show"], words].concat());
+    let error = show(&["sokets"]).unwrap_err().to_string();
+    assert!(error.contains("interfaces, routes, neighbors, sockets"), "{error}");
+    for words in [&["sockets"][..], &["--json"], &["counters", "--limit", "4096", "--control", "x"]] {
+        assert!(show(words).is_ok(), "{words:?}");
+    }
+    assert!(show(&["--limit", "0"]).is_err());
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use signal_hook::consts::{SIGHUP, SIGTERM};
-use sunstar::control::Introduction;
+use sunstar::control::{Introduction, Question};
 
-use super::client::Client;
 use super::rates::Rates;
 use super::view::{self, Shown};
+use crate::control::Client;
 
 /// How often a signal is looked for.
 const LOOK: Duration = Duration::from_millis(200);
@@ -110,7 +110,7 @@ fn ask(path: &Path, client: &mut Option<Client>, shown: &mut Shown) {
         Some(client) => Ok(client),
         None => Client::connect(path),
     };
-    match connected.and_then(|mut connected| Ok((connected.read()?, connected))) {
+    match connected.and_then(|mut connected| Ok((connected.ask(&Question::Stats)?, connected))) {
         Ok((reading, connected)) => {
             *client = Some(connected);
             shown.lost = None;

@@ -4,15 +4,16 @@ use std::fmt::{self, Display};
 
 use sunstar::control::Introduction;
 
-use super::rates::{dropped, duration};
+use super::rates::dropped;
+use crate::control::headline;
 
 /// A reading.
 pub(super) struct Page<'a>(pub(super) &'a Introduction);
 
 impl Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Introduction { program, pid, version, uptime, stats } = self.0;
-        writeln!(f, "{program}, process {pid}, sunstar {version}, up {}", duration(*uptime))?;
+        let Introduction { instance, stats } = self.0;
+        writeln!(f, "{}", headline(instance))?;
         writeln!(f, "{} shards, steered by {}", stats.shards.len(), stats.steering.by)?;
         writeln!(
             f,

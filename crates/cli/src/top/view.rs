@@ -9,9 +9,10 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table, Wrap};
 use sunstar::ShardStats;
-use sunstar::control::Introduction;
+use sunstar::control::{Instance, Introduction};
 
-use super::rates::{Flow, Rates, dropped, duration, short};
+use super::rates::{Flow, Rates, dropped, short};
+use crate::control::duration;
 
 /// What there is to be shown.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
 }
 
 fn header(shown: &Shown) -> Paragraph<'_> {
-    let Introduction { program, pid, version, uptime, stats } = &shown.reading;
+    let Introduction { instance: Instance { program, pid, version, uptime }, stats } = &shown.reading;
     let all = &shown.rates.all;
     let connections: usize = stats.shards.iter().map(|shard| shard.connections).sum();
     let figure = |value: String, unit: &'static str| [Span::from(value).bold(), Span::from(unit)];
@@ -290,7 +291,7 @@ mod tests {
 
     fn shown(shards: u16) -> Shown {
         let mut later = reading(shards);
-        later.uptime += 1.0;
+        later.instance.uptime += 1.0;
         for (at, shard) in later.stats.shards.iter_mut().enumerate() {
             shard.counters.ip.received = 1_000 * (at as u64 + 1);
             shard.counters.ip.sent_bytes = 1_250_000;

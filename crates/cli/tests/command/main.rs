@@ -7,4 +7,5 @@ mod ping;
 mod program;
 mod refusals;
 mod serve;
+mod show;
 mod top;

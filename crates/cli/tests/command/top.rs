@@ -128,7 +128,10 @@ fn on_a_terminal_it_draws_until_a_key_ends_it_and_leaves_the_terminal_as_it_was(
         drawn.push_str(&String::from_utf8_lossy(&bytes[..len]));
     }
     keys.write_all(b"q").unwrap();
-    screen.read_to_string(&mut drawn).unwrap();
+    // What was read so far may end in the middle of a character.
+    let mut rest = Vec::new();
+    screen.read_to_end(&mut rest).unwrap();
+    drawn.push_str(&String::from_utf8_lossy(&rest));
     assert!(child.wait().unwrap().success(), "{drawn}");
     let (_, after) = drawn.split_once("\u{1b}[?1049l").expect("it leaves the other screen");
     assert!(after.contains(" echo ") && after.contains(" icanon "), "the terminal is as it was: {after}");

@@ -1,7 +1,8 @@
 //! Ports with owners: alone, shared, and asked for at the same time.
 
 use sunstar_sim::{Cluster, Nic, ms, noise, secs};
-use sunstar_stack::{SocketError, SocketHandle, State};
+use sunstar_stack::steering::{Owner, PortSpace, ShardId};
+use sunstar_stack::{PortOwnerError, SocketError, SocketHandle, State};
 
 #[test]
 fn a_port_of_one_shard_gets_all_its_connections_by_whichever_queue_they_come() {
@@ -229,4 +230,59 @@ fn a_shard_reaches_a_listener_of_another_at_the_stacks_own_address() {
             assert_eq!(cluster.read(3, connection).unwrap(), b"hello");
         }
     }
+}
+
+#[test]
+fn a_port_given_to_a_shard_by_an_operator_has_all_its_datagrams_there_until_it_is_spread_again() {
+    let mut cluster = Cluster::builder(4).nic(Nic::InTurn).build();
+    let sockets: Vec<_> = (0..4).map(|shard| cluster.udp_bind(shard, 53, true)).collect();
+    let senders: Vec<_> = (0..40).map(|_| cluster.peer.udp_bind(0)).collect();
+    let to = cluster.at(53);
+    // Few packets wait for an address that is not known yet.
+    cluster.peer.udp_send(senders[0], to, b"where are you?");
+    cluster.drive_for(ms(100));
+    (0..4).for_each(|shard| drop(cluster.udp_received(shard, sockets[shard])));
+    let received_by = |cluster: &mut Cluster, owner| {
+        cluster.shard_mut(0).set_port_owner(PortSpace::Udp, 53, owner).unwrap();
+        cluster.drive_for(ms(10));
+        senders.iter().for_each(|sender| cluster.peer.udp_send(*sender, to, b"where to?"));
+        cluster.drive_for(ms(100));
+        let received = |(shard, socket)| cluster.udp_received(shard, socket).len();
+        sockets.iter().copied().enumerate().map(received).collect::<Vec<_>>()
+    };
+    assert_eq!(received_by(&mut cluster, Some(Owner::Shard(ShardId(2)))), [0, 0, 40, 0]);
+    let spread = received_by(&mut cluster, Some(Owner::EveryShard));
+    assert!(
+        spread.iter().sum::<usize>() == 40 && spread.iter().filter(|some| **some > 0).count() > 1,
+        "{spread:?}"
+    );
+}
+
+#[test]
+fn an_operator_does_not_take_a_port_from_the_socket_that_has_it_nor_ask_a_shard_that_does_not_decide() {
+    let mut cluster = Cluster::builder(3).build();
+    cluster.udp_bind(1, 53, false);
+    let to_shard_2 = Some(Owner::Shard(ShardId(2)));
+    let mut give = |shard, owner| cluster.shard_mut(shard).set_port_owner(PortSpace::Udp, 53, owner);
+    assert_eq!(give(0, to_shard_2), Err(PortOwnerError::Held { port: 53, holder: 1 }));
+    assert_eq!(give(1, to_shard_2), Err(PortOwnerError::NotRegistrar));
+    let nobody = Some(Owner::Shard(ShardId(3)));
+    assert_eq!(give(0, nobody), Err(PortOwnerError::NoSuchShard { shard: 3, shards: 3 }));
+}
+
+#[test]
+fn an_owner_without_a_socket_lasts_until_a_socket_is_bound() {
+    let mut cluster = Cluster::builder(3).build();
+    cluster.shard_mut(0).set_port_owner(PortSpace::Udp, 53, Some(Owner::Shard(ShardId(2)))).unwrap();
+    cluster.drive_for(secs(1));
+    let owner = |cluster: &Cluster| {
+        let owners: Vec<_> =
+            (0..3).map(|shard| cluster.shard(shard).steering().owners().owner(PortSpace::Udp, 53)).collect();
+        assert!(owners.iter().all(|owner| *owner == owners[0]), "{owners:?}");
+        owners[0]
+    };
+    assert_eq!(owner(&cluster), Some(Owner::Shard(ShardId(2))));
+    cluster.udp_bind(1, 53, false);
+    cluster.drive_for(ms(10));
+    assert_eq!(owner(&cluster), Some(Owner::Shard(ShardId(1))));
 }

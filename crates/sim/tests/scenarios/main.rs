@@ -5,6 +5,7 @@ mod determinism;
 mod fragments;
 mod icmp;
 mod igmp;
+mod listing;
 mod neighbor;
 mod path_mtu;
 mod path_mtu_attacks;

@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sunstar_packet::{Capabilities, Medium, SegmentationOffload};
 use sunstar_wire::{IpAddress, MacAddress};
 
@@ -19,7 +20,7 @@ impl InterfaceId {
 }
 
 /// An address with the length of its network's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InterfaceAddress {
     /// The address.
     pub address: IpAddress,
@@ -51,6 +52,20 @@ impl core::str::FromStr for InterfaceAddress {
 impl core::fmt::Display for InterfaceAddress {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Serialize for InterfaceAddress {
+    /// As its text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for InterfaceAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

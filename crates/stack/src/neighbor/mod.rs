@@ -13,6 +13,7 @@ mod siblings;
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use slotmap::{SlotMap, new_key_type};
 use sunstar_packet::Packet;
 use sunstar_wire::{IpAddress, MacAddress};
@@ -27,7 +28,7 @@ use crate::hash::{Keyed, KeyedMap};
 use crate::ip::InterfaceId;
 use crate::random::Random;
 use crate::siblings::Siblings;
-use crate::steering::Steering;
+use crate::steering::{ShardId, Steering};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 
@@ -77,7 +78,8 @@ pub(crate) struct Context<'a> {
 }
 
 /// The state of a neighbour, for listings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NeighborState {
     /// Asked for, not answered yet.
     Incomplete,
@@ -102,6 +104,8 @@ pub struct NeighborInfo {
     pub mac: Option<MacAddress>,
     /// What is known.
     pub state: NeighborState,
+    /// The shard that asks for it, and tells its siblings.
+    pub owner: ShardId,
 }
 
 /// A packet of the neighbour protocol to be built when the device asks for it.
@@ -245,7 +249,13 @@ impl Neighbors {
     pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = NeighborInfo> {
         self.entries.values().map(move |entry| {
             let (mac, state) = entry.state.info(now);
-            NeighborInfo { interface: entry.neighbor.0, address: entry.neighbor.1, mac, state }
+            NeighborInfo {
+                interface: entry.neighbor.0,
+                address: entry.neighbor.1,
+                mac,
+                state,
+                owner: entry.owner,
+            }
         })
     }
 

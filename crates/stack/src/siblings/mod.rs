@@ -7,6 +7,7 @@
 
 mod control;
 mod groups;
+mod owners;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use sunstar_wire::MacAddress;
 pub use control::Control;
 pub(crate) use control::{Claim, GroupPort, Message, Port};
 pub(crate) use groups::{Groups, SPEAKER};
+pub use owners::PortOwnerError;
 use ports::{Claims, Registrar, Verdict};
 
 use crate::core::Core;

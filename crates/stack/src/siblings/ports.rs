@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::REGISTRAR;
 use super::control::{Claim, Port};
+use super::owners::PortOwnerError;
 use crate::socket::{SocketError, SocketHandle};
-use crate::steering::{Owner, PortChange, PortOwners, ShardId};
+use crate::steering::{Owner, PortChange, PortOwners, PortSpace, ShardId};
 
 /// How a claim of this shard's stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +191,31 @@ impl Registrar {
         if holding.holders.is_empty() {
             self.holdings.remove(&port);
             owners.set(port.0, port.1, None);
+        }
+    }
+
+    /// Whether a port may get an owner that no socket has asked for.
+    ///
+    /// # Errors
+    /// Sockets have it, and would lose what is for them.
+    pub(super) fn check_owner(&self, port: Port, owner: Option<Owner>) -> Result<(), PortOwnerError> {
+        let Some(Holding { claim, holders }) = self.holdings.get(&port) else { return Ok(()) };
+        let (space, port) = port;
+        match (claim, owner) {
+            (Claim::Shared, Some(Owner::EveryShard)) => Ok(()),
+            (Claim::Shared, Some(Owner::Shard(_))) if space == PortSpace::Tcp && holders.len() > 1 => {
+                Err(PortOwnerError::Connections { port })
+            }
+            (_, Some(Owner::Shard(shard))) if holders.contains(&shard) => Ok(()),
+            (Claim::Shared, Some(Owner::Shard(ShardId(shard)))) => {
+                let holders: Vec<_> = holders.iter().map(|holder| holder.0.to_string()).collect();
+                Err(PortOwnerError::NoSocketThere { port, shard, holders: holders.join(", ") })
+            }
+            (Claim::Shared, _) => Err(PortOwnerError::Shared { port }),
+            _ => {
+                let holder = holders.first().map_or(REGISTRAR.0, |holder| holder.0);
+                Err(PortOwnerError::Held { port, holder })
+            }
         }
     }
 

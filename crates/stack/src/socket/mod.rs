@@ -4,11 +4,13 @@
 mod bound;
 mod echo;
 mod error;
+mod inspect;
 mod ready;
 mod tcp;
 mod udp;
 
 pub use error::SocketError;
+pub use inspect::{EchoInfo, ListenerInfo, SocketCounts, UdpInfo};
 pub(crate) use ready::ReadyQueue;
 pub use ready::{Ready, SocketHandle};
-pub use tcp::{ConnectOptions, ListenOptions, Shutdown, TcpInfo};
+pub use tcp::{ConnectOptions, ListenOptions, Shutdown, TcpInfo, TcpTimers};

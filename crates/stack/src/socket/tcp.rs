@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sunstar_packet::Fragment;
 use sunstar_wire::IpAddress;
 
@@ -12,7 +12,7 @@ use super::{Ready, SocketError, SocketHandle};
 use crate::shard::Shard;
 use crate::steering::PortSpace;
 use crate::tcp::{CongestionControl, Connection, ConnectionKey, Keepalive, ListenerKey, State, Tuple};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// Given bytes that are rather copied: three pieces of this size fill a segment of an ordinary MTU.
 const COPIED_BELOW: usize = 512;
@@ -56,7 +56,7 @@ pub enum Shutdown {
 }
 
 /// A reading of a connection, in the field's terms.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpInfo {
     /// Our end.
     pub local: SocketAddr,
@@ -102,6 +102,30 @@ pub struct TcpInfo {
     pub sack: bool,
     /// Segments sent again.
     pub retransmissions: u64,
+    /// Payload bytes sent, each counted once.
+    pub bytes_sent: u64,
+    /// Payload bytes received in order.
+    pub bytes_received: u64,
+    /// What it waits for.
+    pub timers: TcpTimers,
+}
+
+/// When the timers of a connection are due, in microseconds from the reading on; `None` for one that does not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TcpTimers {
+    /// Retransmission (RFC 6298).
+    pub retransmit_us: Option<u64>,
+    /// A look at a closed window (RFC 9293 section 3.8.6.1).
+    pub persist_us: Option<u64>,
+    /// The delayed ACK (RFC 9293 section 3.8.6.3).
+    pub delayed_ack_us: Option<u64>,
+    /// The next look whether a silent peer is still there (RFC 9293 section 3.8.4).
+    pub keepalive_us: Option<u64>,
+    /// Another question for a next hop that did not answer.
+    pub next_hop_us: Option<u64>,
+    /// The end of a connection that no application owns.
+    pub orphan_us: Option<u64>,
 }
 
 impl Shard {
@@ -507,7 +531,7 @@ impl Shard {
         self.tcp.remembered()
     }
 
-    fn info(&self, connection: &Connection) -> TcpInfo {
+    pub(super) fn info(&self, connection: &Connection) -> TcpInfo {
         let rtt = &connection.rtt;
         let micros = |duration: Duration| duration.as_micros() as u64;
         TcpInfo {
@@ -533,6 +557,24 @@ impl Shard {
             timestamps: connection.timestamps,
             sack: connection.sack,
             retransmissions: connection.retransmissions,
+            bytes_sent: connection.bytes_sent,
+            bytes_received: connection.bytes_received,
+            timers: self.timers(connection),
+        }
+    }
+
+    fn timers(&self, connection: &Connection) -> TcpTimers {
+        let deadlines = &connection.deadlines;
+        let due = |deadline: Option<Instant>| {
+            deadline.map(|deadline| deadline.saturating_since(self.core.now).as_micros() as u64)
+        };
+        TcpTimers {
+            retransmit_us: due(deadlines.retransmit),
+            persist_us: due(deadlines.persist),
+            delayed_ack_us: due(deadlines.delayed_ack),
+            keepalive_us: due(deadlines.keepalive),
+            next_hop_us: due(deadlines.unpark),
+            orphan_us: due(deadlines.orphan),
         }
     }
 

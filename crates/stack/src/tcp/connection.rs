@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sunstar_wire::tcp::{SeqNumber, TcpOptions, Timestamps};
 
 use super::ListenerKey;
@@ -23,7 +23,7 @@ use crate::time::Instant;
 use crate::timer::TimerId;
 
 /// The states of RFC 9293 section 3.3.2. LISTEN is a listener's, TIME-WAIT has its own table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING-KEBAB-CASE")]
 pub enum State {
     /// A SYN was sent.
@@ -232,6 +232,10 @@ pub(crate) struct Connection {
     /// Waiting for the next hop to answer.
     pub(crate) parked: bool,
     pub(crate) retransmissions: u64,
+    /// Payload bytes sent for the first time.
+    pub(crate) bytes_sent: u64,
+    /// Payload bytes received in order.
+    pub(crate) bytes_received: u64,
 }
 
 /// Segments acknowledged at once at the start of a flow, so that slow start is not held up.
@@ -315,6 +319,8 @@ impl Connection {
             listed: false,
             parked: false,
             retransmissions: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
         }
     }
 

@@ -394,6 +394,7 @@ impl Connection {
         let taken = self.receive.push(cx.pool, payload);
         self.rcv_nxt += taken as u32;
         cx.counters.tcp.bytes_received += taken as u64;
+        self.bytes_received += taken as u64;
         if self.read_shutdown {
             self.receive.clear();
         } else {

@@ -70,6 +70,11 @@ impl Tcp {
         self.listening.remove(&(address, local.port()));
     }
 
+    /// The listeners, for a listing.
+    pub(crate) fn listening(&self) -> impl Iterator<Item = &Listener> {
+        self.listening.values().filter_map(|key| self.listeners.get(*key))
+    }
+
     pub(crate) fn is_listening(&self, address: Option<IpAddress>, port: u16) -> bool {
         self.listening.contains_key(&(address, port))
     }

@@ -539,6 +539,14 @@ impl Tcp {
         self.table.contains_key(tuple)
     }
 
+    /// The connections that are not over, for a listing; those in TIME-WAIT apart.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &Connection> {
+        self.table.values().filter_map(|entry| match entry {
+            Entry::Connection(key) => self.connections.get(*key),
+            Entry::TimeWait(_) => None,
+        })
+    }
+
     pub(crate) fn connection_ready(&mut self, key: ConnectionKey) -> Option<&mut Ready> {
         self.connections.get_mut(key).map(|connection| &mut connection.ready)
     }

@@ -249,6 +249,7 @@ impl Connection {
             }
         } else {
             counters.bytes_sent += len as u64;
+            self.bytes_sent += len as u64;
             (self.pending.push_small, self.pending.probe) = (false, false);
             let idle = self.snd_nxt == self.snd_una;
             self.snd_nxt = self.sequence(end);

@@ -129,6 +129,11 @@ impl Udp {
         Ok(())
     }
 
+    /// The sockets, for a listing; those that were closed are not among them.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &UdpSocket> {
+        self.bound.values().filter_map(|key| self.sockets.get(*key))
+    }
+
     pub(crate) fn join(&mut self, core: &mut Core, key: UdpKey, group: IpAddress) -> Result<(), SocketError> {
         let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
         let IpAddress::V4(address) = group else {

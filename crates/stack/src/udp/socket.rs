@@ -12,7 +12,7 @@ use super::UdpKey;
 use crate::core::Core;
 use crate::ip::Path;
 use crate::ip::output::DEFAULT_TTL;
-use crate::socket::{Ready, SocketError, SocketHandle};
+use crate::socket::{Ready, SocketError, SocketHandle, UdpInfo};
 
 /// A datagram received, or several of equal size that the device coalesced.
 #[derive(Debug)]
@@ -111,6 +111,16 @@ impl UdpSocket {
             held: 0,
             error: None,
             ready: Ready::NONE,
+        }
+    }
+
+    pub(crate) fn info(&self) -> UdpInfo {
+        UdpInfo {
+            local: self.local,
+            remote: self.remote,
+            send_queue: self.charged,
+            receive_queue: self.held,
+            datagrams: self.received.len(),
         }
     }
 

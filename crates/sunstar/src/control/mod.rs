@@ -1,50 +1,37 @@
-//! A running stack, looked at from outside: a Unix socket that answers questions, for its own user only.
+//! A running stack, looked at and changed from outside: a Unix socket that answers requests, for its own user only.
 //!
-//! A question is a line, and so is its answer, which is JSON. `stats` is answered with an [`Introduction`]; what is not known
-//! is answered with an `error`. Whoever asks nothing, or does not read, holds one of sixteen places for a while, and
-//! nothing else.
+//! A request is a line of JSON, and so is its answer: see [`Question`]. Whoever asks nothing, or does not read, holds one of
+//! sixteen places for a while, and nothing else.
 
 mod directory;
 mod listener;
+mod protocol;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::net::Net;
-use crate::stats::Stats;
 pub use directory::{DirectoryError, default_directory, default_path, sockets};
 pub use listener::ControlError;
 pub(crate) use listener::ControlSocket;
+use protocol::answer_line;
+pub use protocol::{
+    AnswerError, Done, Instance, Introduction, MAX_REQUEST, Portrait, Question, RequestError, VERSION,
+    read_answer,
+};
 
 /// Clients at a time.
 const CLIENTS: usize = 16;
-/// Bytes of a question at most.
-const QUESTION: u64 = 256;
 /// How long a client may take to ask, or to take an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait before another accept when descriptors have run out.
 const BREATH: Duration = Duration::from_millis(100);
-
-/// Who answers at a control socket, and what its stack counted: the answer to `stats`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Introduction {
-    /// The program's name.
-    pub program: String,
-    /// Its process.
-    pub pid: u32,
-    /// The version of this library.
-    pub version: String,
-    /// Seconds since the stack began.
-    pub uptime: f64,
-    /// What it counted.
-    pub stats: Stats,
-}
 
 /// Answers whoever asks, until its task is ended.
 pub(crate) async fn serve(net: Net, listener: std::os::unix::net::UnixListener) -> io::Result<()> {
@@ -72,38 +59,56 @@ pub(crate) async fn serve(net: Net, listener: std::os::unix::net::UnixListener) 
 async fn answer(client: UnixStream, net: &Net, started: Instant) -> io::Result<()> {
     let (reader, mut writer) = client.into_split();
     let mut reader = BufReader::new(reader);
-    let mut question = Vec::new();
+    let mut request = Vec::new();
     loop {
-        question.clear();
-        let mut limited = (&mut reader).take(QUESTION);
-        let read = limited.read_until(b'\n', &mut question);
+        request.clear();
+        let mut limited = (&mut reader).take(MAX_REQUEST as u64);
+        let read = limited.read_until(b'\n', &mut request);
         if tokio::time::timeout(PATIENCE, read).await?? == 0 {
             return Ok(());
         }
-        let Some(question) = question.strip_suffix(b"\n") else {
-            let error = error_line("a question is a line of at most 255 bytes");
-            return tokio::time::timeout(PATIENCE, writer.write_all(&error)).await?;
+        let whole = request.ends_with(b"\n");
+        let line = match Question::from_line(&request) {
+            _ if !whole => refusal(&RequestError::TooLong).await?,
+            Ok(question) => to_line(question, net, started).await?,
+            Err(error) => refusal(&error).await?,
         };
-        let mut line = match question.trim_ascii() {
-            b"stats" => {
-                let introduction = Introduction {
-                    program: program(),
-                    pid: std::process::id(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    uptime: started.elapsed().as_secs_f64(),
-                    stats: net.stats().await,
-                };
-                serde_json::to_vec(&introduction)?
-            }
-            _ => error_line("that question is not known; ask `stats`"),
-        };
-        line.push(b'\n');
         tokio::time::timeout(PATIENCE, writer.write_all(&line)).await??;
+        if !whole {
+            // Where the next request begins cannot be known.
+            return Ok(());
+        }
     }
 }
 
-fn error_line(message: &str) -> Vec<u8> {
-    serde_json::json!({ "error": message }).to_string().into_bytes()
+/// Answers a question, in a line.
+async fn to_line(question: Question, net: &Net, started: Instant) -> io::Result<Vec<u8>> {
+    let instance = || Instance {
+        program: program(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime: started.elapsed().as_secs_f64(),
+    };
+    match question {
+        Question::Stats => written(Ok(Introduction { instance: instance(), stats: net.stats().await })).await,
+        Question::Show { sections, limit } => {
+            let snapshot = net.snapshot(&sections, limit).await;
+            written(Ok(Portrait { instance: instance(), snapshot })).await
+        }
+        Question::Set { change } => {
+            let changed = net.configure(change).await.map(|()| Done { changed: change });
+            written(changed.map_err(|error| error.to_string())).await
+        }
+    }
+}
+
+async fn refusal(error: &RequestError) -> io::Result<Vec<u8>> {
+    written::<()>(Err(error.to_string())).await
+}
+
+/// Writes an answer, which may be long, on a thread that is no shard.
+async fn written<T: Serialize + Send + 'static>(answer: Result<T, String>) -> io::Result<Vec<u8>> {
+    Ok(tokio::task::spawn_blocking(|| answer_line(answer)).await??)
 }
 
 /// What this program is called.

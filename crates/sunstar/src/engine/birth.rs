@@ -27,18 +27,45 @@ pub(crate) struct Birth {
     pub(crate) routes: Vec<Route>,
 }
 
+/// What a shard takes over from the one before it.
+#[derive(Debug)]
+pub(super) struct Inheritance {
+    owners: PortOwners,
+    addresses: Vec<InterfaceAddress>,
+    routes: Vec<Route>,
+}
+
+impl Inheritance {
+    /// What can be relied on of a shard that has panicked: plain data, changed in one step.
+    pub(super) fn of(shard: &Shard) -> Self {
+        let device = shard.interfaces().filter(|interface| interface.id == InterfaceId::DEVICE);
+        Self {
+            owners: shard.steering().owners().clone(),
+            addresses: device.flat_map(|device| device.addresses()).copied().collect(),
+            routes: shard.routes().copied().collect(),
+        }
+    }
+}
+
 impl Birth {
-    /// Makes the shard, after so many that failed, with what the last of them knew of the owners of ports.
+    /// What the first shard begins with.
+    pub(super) fn inheritance(&self) -> Inheritance {
+        let (addresses, routes) = (self.addresses.clone(), self.routes.clone());
+        Inheritance { owners: PortOwners::new(), addresses, routes }
+    }
+
+    /// Makes the shard, after so many that failed, with what the last of them had.
     ///
     /// # Errors
     /// There is no memory for its buffers.
-    pub(crate) fn shard(
+    pub(super) fn shard(
         &self,
         incarnation: u32,
-        owners: PortOwners,
+        inherited: Inheritance,
         now: Instant,
     ) -> Result<Shard, RegionError> {
         let mut steering = self.steering.clone();
+        let Inheritance { owners, addresses, routes } = inherited;
         *steering.owners_mut() = owners;
         // A fresh shard must not begin with the numbers of the one before.
         let mut random = Random::from_key(self.seed);
@@ -54,8 +81,8 @@ impl Birth {
             incarnation,
             now,
         });
-        self.addresses.iter().for_each(|address| shard.add_address(InterfaceId::DEVICE, *address));
-        self.routes.iter().for_each(|route| shard.add_route(*route));
+        addresses.into_iter().for_each(|address| shard.add_address(InterfaceId::DEVICE, address));
+        routes.into_iter().for_each(|route| shard.add_route(route));
         Ok(shard)
     }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair, RegionError};
-use sunstar_stack::steering::{PortOwners, ShardId};
+use sunstar_stack::steering::ShardId;
 use sunstar_stack::time::Instant;
 use sunstar_stack::{Mesh, Next, Shard, SocketError, SocketHandle, State};
 
@@ -25,6 +25,7 @@ use crate::mesh::Shares;
 use crate::stall::Watch;
 use bell::Bell;
 pub(crate) use birth::Birth;
+use birth::Inheritance;
 pub(crate) use driver::{Driver, Wakeup};
 pub(crate) use program::Program;
 pub(crate) use socket::Socket;
@@ -90,7 +91,7 @@ impl Engine {
     /// # Errors
     /// There is no memory for its buffers.
     pub(crate) fn new(birth: Birth, clock: Clock, watch: Arc<Watch>) -> Result<Self, RegionError> {
-        let shard = birth.shard(0, PortOwners::new(), clock.now())?;
+        let shard = birth.shard(0, birth.inheritance(), clock.now())?;
         Ok(Self {
             clock,
             birth,
@@ -126,14 +127,13 @@ impl Engine {
     /// is woken, and finds it aborted.
     fn replace_shard(&self, woken: &mut Vec<Waker>) {
         let broken = self.shard.borrow_mut().take();
-        // Plain data, changed in one step: the one thing of the broken shard that can be relied on.
-        let owners = broken.as_ref().map(|shard| shard.steering().owners().clone()).unwrap_or_default();
+        let inherited = broken.as_ref().map_or_else(|| self.birth.inheritance(), Inheritance::of);
         // The rest may be in any state; what cannot even be dropped is left where it is.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(broken)));
         self.closed.borrow_mut().clear();
         woken.extend(self.waiters.borrow_mut().close_all());
         self.incarnation.set(self.incarnation.get() + 1);
-        match self.birth.shard(self.incarnation.get(), owners, self.clock.now()) {
+        match self.birth.shard(self.incarnation.get(), inherited, self.clock.now()) {
             Ok(mut fresh) => {
                 if self.device.borrow().failure.is_some() {
                     fresh.fail_device();

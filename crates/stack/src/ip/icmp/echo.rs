@@ -15,7 +15,7 @@ use crate::ip::input::IpInput;
 use crate::ip::interface::InterfaceId;
 use crate::ip::output::IpOutput;
 use crate::link::Provider;
-use crate::socket::{Ready, SocketError, SocketHandle};
+use crate::socket::{EchoInfo, Ready, SocketError, SocketHandle};
 use crate::steering::PortSpace;
 use crate::time::Instant;
 
@@ -75,7 +75,18 @@ impl EchoRequest {
 /// Requests or replies that wait in one socket at most.
 const MAX_WAITING: usize = 64;
 
+impl EchoSocket {
+    pub(crate) fn info(&self) -> EchoInfo {
+        EchoInfo { identifier: self.identifier, requests: self.requests.len(), replies: self.replies.len() }
+    }
+}
+
 impl Icmp {
+    /// The sockets, for a listing.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &EchoSocket> {
+        self.by_identifier.values().filter_map(|key| self.sockets.get(*key))
+    }
+
     /// Opens a socket. `None` when no identifier is left.
     pub(crate) fn open(&mut self, core: &mut Core) -> Option<EchoKey> {
         let identifier = self.free_identifier(core)?;

@@ -1,0 +1,211 @@
+//! Changing a stack that runs: addresses, routes, owners of ports.
+//!
+//! A change is looked at by the first shard, which refuses what cannot be, makes it, and has all others make it. One is
+//! made after the other, so that every shard has seen the same ones in the same order.
+
+mod check;
+mod text;
+
+use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sunstar_stack::steering::{Owner, PortSpace, ShardId};
+use sunstar_stack::{InterfaceAddress, InterfaceId, PortOwnerError, Route, Shard, SocketError};
+use tokio::sync::Mutex;
+
+use crate::mailbox::JobError;
+use crate::net::Net;
+pub use text::{Network, NetworkError, PortName, PortNameError, PortOwner, PortOwnerTextError};
+
+/// How long a change may wait for the one before it, and then for the shards.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The shard that looks at changes first, and that decides about ports.
+const FIRST: u16 = 0;
+
+/// A change to a running stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Gives the device's interface one more address.
+    AddAddress(InterfaceAddress),
+    /// Takes an address away. Connections from it are reset.
+    RemoveAddress(InterfaceAddress),
+    /// Adds a route, in place of one to the same network.
+    AddRoute {
+        /// Where to.
+        network: Network,
+        /// The next hop, in a network of the device's interface.
+        gateway: IpAddr,
+    },
+    /// Removes a route.
+    RemoveRoute {
+        /// Where to.
+        network: Network,
+    },
+    /// Says which shard the packets for a port go to.
+    SetPort {
+        /// Which port.
+        port: PortName,
+        /// Whose it is.
+        owner: PortOwner,
+    },
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddAddress(address) => write!(f, "address {address} added"),
+            Self::RemoveAddress(address) => write!(f, "address {address} removed"),
+            Self::AddRoute { network, gateway } => write!(f, "route {network} via {gateway} added"),
+            Self::RemoveRoute { network } => write!(f, "route {network} removed"),
+            Self::SetPort { port, owner: PortOwner::Nobody } => write!(f, "port {port} has no owner"),
+            Self::SetPort { port, owner } => write!(f, "port {port} belongs to {owner}"),
+        }
+    }
+}
+
+/// Why a change was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigureError {
+    /// This stack has no IPv6.
+    #[error("{0} is an IPv6 address, which this stack does not speak; give an IPv4 address")]
+    NoIpv6(IpAddr),
+    /// No host has such an address.
+    #[error("{0} is not an address that a host of that network can have; choose one like 10.0.0.2/24")]
+    NoHost(InterfaceAddress),
+    /// The stack has it.
+    #[error("the stack has {0} already; to change its prefix, remove it first")]
+    AddressThere(InterfaceAddress),
+    /// The stack does not have it.
+    #[error("the stack has no address {wanted}; it has {there}")]
+    NoSuchAddress {
+        /// What was to be removed.
+        wanted: InterfaceAddress,
+        /// What it has.
+        there: String,
+    },
+    /// A gateway would be out of reach.
+    #[error("the route {network} via {gateway} needs {address}; remove the route first")]
+    RouteNeeds {
+        /// The address that was to be removed.
+        address: InterfaceAddress,
+        /// Where the route leads.
+        network: Network,
+        /// By way of whom.
+        gateway: IpAddr,
+    },
+    /// There are enough.
+    #[error("the stack has {0} addresses, which is as many as it may have; remove one first")]
+    TooManyAddresses(usize),
+    /// There are enough.
+    #[error("the stack has {0} routes, which is as many as it may have; remove one first")]
+    TooManyRoutes(usize),
+    /// The gateway is no neighbour.
+    #[error("the gateway {gateway} is no other host of a network that the stack is in; it is in {networks}")]
+    GatewayOutside {
+        /// The gateway.
+        gateway: IpAddr,
+        /// The networks of the device's interface.
+        networks: String,
+    },
+    /// There is no such route.
+    #[error("the stack has no route to {wanted}; it has {there}")]
+    NoSuchRoute {
+        /// What was to be removed.
+        wanted: Network,
+        /// What there is.
+        there: String,
+    },
+    /// The port does not get that owner.
+    #[error(transparent)]
+    Port(#[from] PortOwnerError),
+    /// The change before this one is not done.
+    #[error(
+        "an earlier change waits for a shard that a task holds (`sunstar top` names it); nothing was changed"
+    )]
+    Busy,
+    /// A shard is held by a task.
+    #[error(
+        "the change is made, but not on every shard yet: a task holds one (`sunstar top` names it), which makes the change as soon as it can"
+    )]
+    Late,
+    /// A shard, or the network, is no more.
+    #[error("the change is not made on every shard: {0}")]
+    Shard(#[from] JobError),
+    /// The shard is in no state to be changed.
+    #[error("a shard cannot be changed now: {0}")]
+    Socket(#[from] SocketError),
+}
+
+/// What sees to it that one change is made after the other.
+pub(crate) type Changes = Arc<Mutex<()>>;
+
+/// Makes a change, on the thread of the first shard, and has the others make it.
+pub(crate) async fn change(net: &Net, change: Change, changes: &Changes) -> Result<(), ConfigureError> {
+    let taken = tokio::time::timeout(PATIENCE, Arc::clone(changes).lock_owned()).await;
+    let turn = taken.map_err(|_| ConfigureError::Busy)?;
+    net.on_engine(|shard| Ok(first(shard, &change)))??;
+    let others = net.clone();
+    // Whoever has asked may give up; the others are still told, and no later change overtakes this one.
+    let told = net.spawn_named("a change of the configuration", async move {
+        let _turn = turn;
+        for shard in (0..others.shards()).filter(|shard| *shard != FIRST) {
+            let make = move |net: Net| async move {
+                net.on_engine(|shard| {
+                    next(shard, &change);
+                    Ok(())
+                })
+            };
+            others.on_shard(shard, make).await??;
+        }
+        Ok::<_, ConfigureError>(())
+    });
+    match tokio::time::timeout(PATIENCE, told).await {
+        Err(_) => Err(ConfigureError::Late),
+        Ok(Err(ended)) => Err(JobError::from(ended).into()),
+        Ok(Ok(done)) => done,
+    }
+}
+
+/// The first shard's part: refuses what cannot be, and makes the change.
+fn first(shard: &mut Shard, change: &Change) -> Result<(), ConfigureError> {
+    check::check(shard, change)?;
+    if let Change::SetPort { port, owner } = change {
+        let owner = match owner {
+            PortOwner::Shard(shard) => Some(Owner::Shard(ShardId(*shard))),
+            PortOwner::Every => Some(Owner::EveryShard),
+            PortOwner::Nobody => None,
+        };
+        shard.set_port_owner(port.space, port.port, owner)?;
+    }
+    next(shard, change);
+    Ok(())
+}
+
+/// What each shard does. Of a port they are told by the shard that decides about ports.
+fn next(shard: &mut Shard, change: &Change) {
+    match *change {
+        Change::AddAddress(address) => shard.add_address(InterfaceId::DEVICE, address),
+        Change::RemoveAddress(own) => shard.remove_address(InterfaceId::DEVICE, own.address),
+        Change::AddRoute { network: Network { address, prefix }, gateway } => {
+            shard.add_route(Route { network: address, prefix, gateway, interface: InterfaceId::DEVICE });
+        }
+        Change::RemoveRoute { network } => {
+            // The first shard had it; whether this one has is all the same now.
+            let _ = shard.remove_route(network.address, network.prefix);
+        }
+        Change::SetPort { .. } => {}
+    }
+}
+
+/// Which ports have owners that can be said from outside.
+const SPACES: [(PortSpace, &str); 3] =
+    [(PortSpace::Tcp, "tcp"), (PortSpace::Udp, "udp"), (PortSpace::Icmp, "icmp")];
+
+#[cfg(test)]
+mod tests;
