@@ -58,6 +58,20 @@ pub struct NeighborConfig {
     pub attempts: u8,
     /// How long a neighbour that was given up is not asked for again.
     pub failed: Duration,
+    /// How long the first probe for an address of one's own waits at most (RFC 5227 section 1.1, PROBE_WAIT).
+    pub probe_wait: Duration,
+    /// Probes before an address is taken (PROBE_NUM).
+    pub probes: u8,
+    /// The least and the greatest time between two of them (PROBE_MIN, PROBE_MAX).
+    pub probe_interval: (Duration, Duration),
+    /// How long after the last probe the address is taken (ANNOUNCE_WAIT).
+    pub announce_wait: Duration,
+    /// How often an address is announced (ANNOUNCE_NUM); never, with zero.
+    pub announcements: u8,
+    /// Time between two announcements (ANNOUNCE_INTERVAL).
+    pub announce_interval: Duration,
+    /// How long after it was defended an address is not defended again (DEFEND_INTERVAL).
+    pub defend_interval: Duration,
 }
 
 impl Default for NeighborConfig {
@@ -69,6 +83,13 @@ impl Default for NeighborConfig {
             retry: Duration::from_millis(800),
             attempts: 3,
             failed: Duration::from_secs(1),
+            probe_wait: Duration::from_secs(1),
+            probes: 3,
+            probe_interval: (Duration::from_secs(1), Duration::from_secs(2)),
+            announce_wait: Duration::from_secs(2),
+            announcements: 2,
+            announce_interval: Duration::from_secs(2),
+            defend_interval: Duration::from_secs(10),
         }
     }
 }

@@ -8,9 +8,9 @@ use sunstar_wire::{EtherType, IpAddress, MacAddress};
 use crate::config::ShardConfig;
 use crate::counters::Counters;
 use crate::ip::path_mtu::PathMtus;
-use crate::ip::{Identifications, InterfaceId, Interfaces, Path, Reassembly, Routes, Train};
+use crate::ip::{Configuration, Identifications, InterfaceId, Interfaces, Path, Reassembly, Routes, Train};
 use crate::link::Want;
-use crate::neighbor::{self, Neighbors, Resolution};
+use crate::neighbor::{self, Neighbors, OwnAddresses, Resolution};
 use crate::random::Random;
 use crate::siblings::Siblings;
 use crate::socket::{ReadyQueue, SocketError, SocketHandle};
@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Neighbor(crate::neighbor::NeighborKey),
     Connection(crate::tcp::ConnectionKey),
     TimeWait,
+    OwnAddress(crate::neighbor::Neighbor),
+    Dhcp,
     Reassembly,
     Igmp(crate::ip::igmp::Alarm),
 }
@@ -42,9 +44,11 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     pub(crate) random: Random,
     pub(crate) interfaces: Interfaces,
+    pub(crate) configuration: Configuration,
     pub(crate) routes: Routes,
     pub(crate) path_mtus: PathMtus,
     pub(crate) neighbors: Neighbors,
+    pub(crate) own_addresses: OwnAddresses,
     pub(crate) reassembly: Reassembly,
     pub(crate) reassembly_timer: Option<TimerId>,
     pub(crate) identifications: Identifications,

@@ -194,6 +194,10 @@ counters! {
         arp_requests_sent,
         /// ARP replies sent.
         arp_replies_sent,
+        /// Claims of other stations to addresses of this host (RFC 5227).
+        address_conflicts,
+        /// Announcements in answer to such claims.
+        address_defences,
         /// Neighbours that were resolved.
         neighbors_resolved,
         /// Neighbours that did not answer.

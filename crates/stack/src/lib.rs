@@ -68,16 +68,17 @@ pub use counters::{
     TcpCounters, UdpCounters,
 };
 pub use dhcp::{
-    ClasslessRoute, DhcpClient, DhcpEvent, DhcpState, DhcpTransmit, Lease, LeaseTerm, LostReason,
+    Applied, ClasslessRoute, DhcpClient, DhcpEvent, DhcpFilter, DhcpState, DhcpTransmit, Lease, LeaseTerm,
+    LostReason,
 };
 pub use ip::icmp::{EchoKey, EchoReply, EchoRequest};
 pub use ip::{
-    FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces, PacketFilter,
-    Path, PathMtuInfo, PathMtuSource, ReassemblyInfo, Route, Routes, Verdict,
+    Configuration, FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces,
+    PacketFilter, Path, PathMtuInfo, PathMtuSource, ReassemblyInfo, Route, Routes, Verdict,
 };
 pub use mesh::{Alone, Arrival, Mesh, Stage};
-pub use neighbor::{NeighborInfo, NeighborState};
-pub use shard::{Next, Shard, ShardSetup};
+pub use neighbor::{ConflictInfo, NeighborInfo, NeighborState};
+pub use shard::{ConfigureError, Next, Shard, ShardSetup};
 pub use siblings::{Control, PortOwnerError};
 pub use socket::{
     ConnectOptions, EchoInfo, ListenOptions, ListenerInfo, Ready, Shutdown, SocketCounts, SocketError,

@@ -1,5 +1,7 @@
 //! One shard, and the one turn that moves it.
 
+mod configure;
+
 use std::collections::BTreeSet;
 
 use sunstar_packet::{
@@ -8,20 +10,22 @@ use sunstar_packet::{
 use sunstar_wire::icmpv4::UnreachableCode;
 use sunstar_wire::{IpAddress, Protocol};
 
+pub use configure::ConfigureError;
+
 use crate::config::ShardConfig;
 use crate::core::{Addressed, Core, Timer};
 use crate::counters::Counters;
+use crate::dhcp::Leasing;
 use crate::ip::icmp::Icmp;
 use crate::ip::igmp::Igmp;
 use crate::ip::path_mtu::PathMtus;
 use crate::ip::{
-    Disposition, FilterChain, FilterId, Identifications, Interface, InterfaceAddress, InterfaceId,
-    Interfaces, IpInput, PacketFilter, Path, PathMtuInfo, Reassembly, ReassemblyInfo, Route, Routes, Train,
-    Whole,
+    Configuration, Disposition, FilterChain, FilterId, Identifications, Interface, InterfaceId, Interfaces,
+    IpInput, PacketFilter, Path, PathMtuInfo, Reassembly, ReassemblyInfo, Route, Routes, Train, Whole,
 };
 use crate::link::{LinkInput, Loopback, Provider, RoundRobin, Want};
 use crate::mesh::{Arrival, Mesh, Stage};
-use crate::neighbor::{NeighborInfo, Neighbors};
+use crate::neighbor::{NeighborInfo, Neighbors, OwnAddresses};
 use crate::random::Random;
 use crate::siblings::{SPEAKER, Siblings};
 use crate::socket::{Ready, ReadyQueue, SocketHandle};
@@ -68,6 +72,9 @@ pub struct ShardSetup {
     pub steering: Steering,
     /// How many shards with this number there were before: siblings tell a fresh shard all that it has to know.
     pub incarnation: u32,
+    /// Addresses and routes; all siblings begin with the same. A shard that takes the place of another begins with those that
+    /// the other knew.
+    pub configuration: Configuration,
     /// The time now.
     pub now: Instant,
 }
@@ -86,18 +93,22 @@ pub struct Shard {
     burst: Vec<Packet>,
     /// Packets that each entry of the indirection table has steered, of those that arrived here.
     heat: Box<[u64]>,
+    pub(crate) leasing: Option<Leasing>,
 }
 
 impl Shard {
     /// A shard without addresses or sockets.
     pub fn new(setup: ShardSetup) -> Self {
-        let ShardSetup { id, config, seed, device, pool, mut steering, incarnation, now } = setup;
+        let ShardSetup { id, config, seed, device, pool, mut steering, incarnation, configuration, now } =
+            setup;
         let mut random = Random::from_key(seed);
         let reassembly = Reassembly::new(&mut random);
         let identifications = Identifications::new(&mut random);
-        let siblings = Siblings::new(id, steering.shards(), incarnation, steering.owners_mut());
-        Self {
+        let version = configuration.version();
+        let siblings = Siblings::new(id, steering.shards(), incarnation, steering.owners_mut(), version);
+        let mut shard = Self {
             id,
+            leasing: None,
             tcp: Tcp::new(id, config.ephemeral_ports, &mut random),
             udp: Udp::new(&mut random),
             icmp: Icmp::new(&mut random),
@@ -112,6 +123,8 @@ impl Shard {
                 now,
                 pool,
                 interfaces: Interfaces::new(&device),
+                configuration,
+                own_addresses: OwnAddresses::default(),
                 routes: Routes::default(),
                 path_mtus: PathMtus::new(&mut random),
                 neighbors: Neighbors::new(&mut random),
@@ -129,7 +142,9 @@ impl Shard {
                 identifications,
                 trains: Default::default(),
             },
-        }
+        };
+        shard.configure_first();
+        shard
     }
 
     /// The only way a shard moves: lets the device pull, receives a burst, drains the mesh, fires due timers.
@@ -153,6 +168,7 @@ impl Shard {
         }
         self.exchange_control(mesh);
         self.fire_timers();
+        self.follow_addresses();
         self.settle();
         self.feed_starved();
         let (more_received, wants_room) = turned?;
@@ -318,6 +334,9 @@ impl Shard {
     /// Tells siblings what is new here, and hears what is new there; what that settles goes on.
     fn exchange_control(&mut self, mesh: &mut impl Mesh) {
         self.core.exchange_control(mesh);
+        while let Some(change) = self.core.siblings.changed.pop_front() {
+            self.apply(change.subject, change.setting);
+        }
         self.wake_waiters();
         while let Some(handle) = self.core.siblings.settled.pop() {
             if let Some(noted) = noted(&mut self.tcp, &mut self.udp, &mut self.icmp, handle) {
@@ -349,7 +368,7 @@ impl Shard {
                     self.core.counters.mesh.handed_over += 1;
                 }
             }
-            Some(Disposition::ToDhcp(..)) => self.core.counters.drops.filtered += 1,
+            Some(Disposition::ToDhcp(header, packet)) => self.dhcp_input(interface, &header, packet),
             None => {}
         }
     }
@@ -401,6 +420,8 @@ impl Shard {
                 Timer::Connection(key) => self.tcp.on_timer(&mut self.core, key),
                 Timer::TimeWait => self.tcp.on_time_wait_timer(&mut self.core),
                 Timer::Reassembly => self.on_reassembly_timer(),
+                Timer::OwnAddress(own) => self.core.on_own_address_timer(own),
+                Timer::Dhcp => self.on_dhcp_timer(),
                 Timer::Igmp(alarm) => self.igmp.on_timer(&mut self.core, alarm),
                 Timer::Neighbor(key) => {
                     let (neighbors, mut context) = self.core.neighbors();
@@ -458,6 +479,7 @@ impl Shard {
                 Provider::Neighbor => self.core.next_from_neighbors(interface),
                 Provider::Icmp => self.icmp.next(&mut self.core, interface),
                 Provider::Igmp => self.igmp.next(&mut self.core),
+                Provider::Dhcp => self.next_dhcp(),
                 Provider::Udp => self.udp.next(&mut self.core, interface),
                 Provider::Tcp => self.tcp.next(&mut self.core, interface),
             };
@@ -583,28 +605,6 @@ impl Shard {
     /// The interfaces.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.core.interfaces.iter()
-    }
-
-    /// Gives an interface an address. The first is the preferred source.
-    pub fn add_address(&mut self, interface: InterfaceId, address: InterfaceAddress) {
-        self.core.interfaces.add_address(interface, address);
-    }
-
-    /// Takes an address away. Connections from it are reset.
-    pub fn remove_address(&mut self, interface: InterfaceId, address: IpAddress) {
-        self.core.interfaces.remove_address(interface, address);
-        self.core.neighbors.forget_messages(interface);
-        self.tcp.on_address_removed(&mut self.core, address);
-    }
-
-    /// Adds a route.
-    pub fn add_route(&mut self, route: Route) {
-        self.core.routes.add(route);
-    }
-
-    /// Removes the route to a network; whether there was one.
-    pub fn remove_route(&mut self, network: IpAddress, prefix: u8) -> bool {
-        self.core.routes.remove(network, prefix)
     }
 
     /// The routes.

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sunstar_device::wire::WireEnd;
-use sunstar_stack::{InterfaceAddress, ShardConfig};
+use sunstar_stack::steering::ShardId;
+use sunstar_stack::{DhcpConfig, DhcpFilter, InterfaceAddress, ShardConfig};
 
 use crate::error::RunError;
+use crate::filters::FilterMaker;
 use crate::launch;
 use crate::net::Net;
 
@@ -48,7 +50,7 @@ impl Tap {
 }
 
 /// Whom the stack asks for the addresses of names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NameService {
     /// Name servers; no name is known without one.
     pub(crate) servers: Vec<SocketAddr>,
@@ -90,6 +92,8 @@ pub struct Builder {
     pub(crate) steering_program: bool,
     pub(crate) stall_after: Option<Duration>,
     pub(crate) control: Option<PathBuf>,
+    pub(crate) filters: Vec<FilterMaker>,
+    pub(crate) dhcp: Option<DhcpConfig>,
 }
 
 impl Default for Builder {
@@ -127,6 +131,8 @@ impl Builder {
             steering_program: true,
             stall_after: Some(Duration::from_millis(50)),
             control: None,
+            filters: Vec::new(),
+            dhcp: None,
         }
     }
 
@@ -158,6 +164,22 @@ impl Builder {
     /// A domain in which names without a dot are looked for, besides those given before.
     pub fn search_domain(mut self, domain: impl Into<String>) -> Self {
         self.name_service.search.push(domain.into());
+        self
+    }
+
+    /// Has the device configured by DHCP (RFC 2131), besides the addresses given: address, routers, MTU, name servers and
+    /// domains. A filter on every shard sends what servers say to the first, and what is granted all learn.
+    /// [`Net::configured`] waits for it. The lease is given back at the end.
+    pub fn dhcp(mut self, config: DhcpConfig) -> Self {
+        self.filters.insert(0, FilterMaker::new(|shard| DhcpFilter::new(ShardId(shard), ShardId(0))));
+        self.dhcp = Some(config);
+        self
+    }
+
+    /// A packet filter that every shard has from the beginning, behind those given before. [`Net::filter_everywhere`] does
+    /// the same for a stack that runs.
+    pub fn packet_filter(mut self, filter: FilterMaker) -> Self {
+        self.filters.push(filter);
         self
     }
 

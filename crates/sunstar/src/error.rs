@@ -15,8 +15,13 @@ use sunstar_stack::steering::WeightsError;
 #[non_exhaustive]
 pub enum RunError {
     /// The stack has no address.
-    #[error("the stack has no address; give it one with `.address(\"10.0.0.2/24\".parse()?)`")]
+    #[error(
+        "the stack has no address; give it one with `.address(\"10.0.0.2/24\".parse()?)`, or have it asked for with `.dhcp(..)`"
+    )]
     NoAddress,
+    /// There is nobody to ask.
+    #[error("there is no DHCP server behind the embedded device; use a tap, or give the stack an address")]
+    DhcpEmbedded,
     /// An address that a host cannot have.
     #[error("{address} is not an address that a host can have; give the stack one like 10.0.0.2/24")]
     NotUnicast {

@@ -86,9 +86,11 @@ mod clock;
 pub mod configure;
 pub mod control;
 mod cores;
+mod dhcp;
 mod echo;
 mod engine;
 mod error;
+mod filters;
 mod gateway;
 mod launch;
 mod mailbox;
@@ -106,8 +108,10 @@ mod udp;
 pub use address::ToSocketAddress;
 pub use builder::{Builder, Device, Embedded, Publish, Tap};
 pub use cores::allowed_cores;
+pub use dhcp::DhcpStatus;
 pub use echo::EchoSocket;
 pub use error::RunError;
+pub use filters::FilterMaker;
 pub use mailbox::JobError;
 pub use net::Net;
 pub use remote::{Remote, RemoteListener, RemoteReadHalf, RemoteStream, RemoteWriteHalf};
@@ -119,10 +123,10 @@ pub use sunstar_device::wire;
 pub use sunstar_packet::{Buffer, Fragment, Packet};
 pub use sunstar_stack::time;
 pub use sunstar_stack::{
-    ConnectOptions, Counters, EchoInfo, EchoReply, EchoRequest, FilterId, InterfaceAddress,
-    InterfaceAddressError, InterfaceId, Keepalive, ListenOptions, ListenerInfo, NeighborState, PacketFilter,
-    PortOwnerError, ShardConfig, SocketCounts, SocketError, State, TcpInfo, TcpTimers, UdpInfo, UdpReceived,
-    UdpTransmit, Verdict,
+    ClasslessRoute, ConnectOptions, Counters, DhcpConfig, DhcpState, EchoInfo, EchoReply, EchoRequest,
+    FilterId, InterfaceAddress, InterfaceAddressError, InterfaceId, Keepalive, Lease, LeaseTerm,
+    ListenOptions, ListenerInfo, LostReason, NeighborState, PacketFilter, PortOwnerError, ShardConfig,
+    SocketCounts, SocketError, State, TcpInfo, TcpTimers, UdpInfo, UdpReceived, UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;
 pub use sunstar_wire::ipv4::Ipv4Header;

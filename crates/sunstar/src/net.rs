@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use sunstar_stack::time::Instant;
 use sunstar_stack::{
-    ConnectOptions, FilterId, InterfaceAddress, InterfaceId, ListenOptions, PacketFilter, Shard, SocketError,
-    TcpInfo,
+    ConnectOptions, FilterId, InterfaceAddress, InterfaceId, Lease, ListenOptions, PacketFilter, Shard,
+    SocketError, TcpInfo,
 };
 use tokio::task::JoinHandle;
 
 use crate::address::ToSocketAddress;
 use crate::builder::{NameService, Publish};
-use crate::configure::{self, Change, Changes, ConfigureError};
+use crate::configure::{self, Change, ConfigureError};
+use crate::dhcp::{DhcpStatus, Told};
 use crate::echo::EchoSocket;
 use crate::engine::Engine;
+use crate::filters::FilterMaker;
 use crate::mailbox::{JobError, Mailbox, on_shard};
 use crate::names::Names;
 use crate::remote::Remote;
@@ -37,29 +39,29 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Net {
     engine: Rc<Engine>,
     names: Rc<Names>,
+    dhcp: Told,
     published: Rc<[Publish]>,
     steered: Steered,
     /// Of every shard, in the order of their numbers.
     mailboxes: Arc<[Mailbox]>,
-    /// Used on the first shard.
-    changes: Changes,
 }
 
 impl Net {
     pub(crate) fn new(
         engine: Rc<Engine>,
         name_service: NameService,
+        dhcp: Told,
         published: Rc<[Publish]>,
         steered: Steered,
         mailboxes: Arc<[Mailbox]>,
     ) -> Self {
         Self {
-            names: Rc::new(Names::new(name_service, &engine)),
+            names: Rc::new(Names::new(name_service, &dhcp, &engine)),
             engine,
+            dhcp,
             published,
             steered,
             mailboxes,
-            changes: Changes::default(),
         }
     }
 
@@ -170,6 +172,57 @@ impl Net {
         self.engine.shards()
     }
 
+    /// How the DHCP client stands; nothing without one ([`Builder::dhcp`](crate::Builder::dhcp)).
+    pub fn dhcp_status(&self) -> Option<DhcpStatus> {
+        self.dhcp.borrow().clone()
+    }
+
+    /// Waits until there is a lease in use, and every later change of it, as a receiver does.
+    pub fn watch_dhcp(&self) -> tokio::sync::watch::Receiver<Option<DhcpStatus>> {
+        self.dhcp.subscribe()
+    }
+
+    /// Waits until the stack has an address from a DHCP server, and says what it was granted.
+    ///
+    /// # Errors
+    /// `Unsupported` for a stack without DHCP.
+    pub async fn configured(&self) -> io::Result<Lease> {
+        let mut status = self.dhcp.subscribe();
+        let told =
+            status.wait_for(|status| status.as_ref().is_none_or(|status| status.lease.is_some())).await;
+        // The sender is this stack's own, and outlives the wait.
+        let lease = told.ok().and_then(|status| status.as_ref()?.lease.clone());
+        let message = "the stack is not configured by DHCP; ask for it (Builder::dhcp)";
+        lease.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    /// Installs a packet filter on every shard, behind those already there: none of the stack's packets misses it once this
+    /// has returned. It comes again with a shard that begins anew.
+    ///
+    /// # Errors
+    /// A shard has ended.
+    pub async fn filter_everywhere(&self, filter: &FilterMaker) -> io::Result<()> {
+        for shard in 0..self.shards() {
+            let filter = filter.clone();
+            let install = move |net: Net| async move { net.engine.install_filter(&filter) };
+            self.on_shard(shard, install).await.map_err(io::Error::other)??;
+        }
+        Ok(())
+    }
+
+    /// Removes a packet filter that every shard has, from each of them.
+    ///
+    /// # Errors
+    /// A shard has ended.
+    pub async fn unfilter_everywhere(&self, filter: &FilterMaker) -> io::Result<()> {
+        for shard in 0..self.shards() {
+            let filter = filter.clone();
+            let remove = move |net: Net| async move { net.engine.remove_filter(&filter).map(drop) };
+            self.on_shard(shard, remove).await.map_err(io::Error::other)??;
+        }
+        Ok(())
+    }
+
     /// Installs a packet filter on this shard, behind those already there: it sees the packets that this shard receives,
     /// and no other's. A shard that begins anew after a panic has none ([`ShardStats::restarts`] says so): install them again.
     ///
@@ -235,15 +288,14 @@ impl Net {
     }
 
     /// Changes the stack while it runs, on every shard; returns when all have made the change. From whichever shard it is
-    /// called, the first one looks at the change, and changes are made one after the other.
+    /// called, the first one looks at the change, makes it, and tells the others.
     ///
     /// A shard that begins anew after a panic has the addresses and routes of the one before it.
     ///
     /// # Errors
     /// See [`ConfigureError`]; a change that is refused is made nowhere.
     pub async fn configure(&self, change: Change) -> Result<(), ConfigureError> {
-        self.on_shard(0, move |net| async move { configure::change(&net, change, &net.changes).await })
-            .await?
+        self.on_shard(0, move |net| async move { configure::change(&net, change).await }).await?
     }
 
     /// Calls the shard of this thread.

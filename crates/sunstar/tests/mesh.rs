@@ -70,6 +70,7 @@ fn control() -> Vec<Control> {
         pool: pool(&Memory::new()),
         steering: Steering::new(Toeplitz::new(RssKey::MICROSOFT), table),
         incarnation: 0,
+        configuration: Default::default(),
         now: Instant::ZERO,
     });
     // Each of them is a claim of its own.

@@ -48,7 +48,13 @@ fn check_ip(
     })?;
     require(ip.ttl > 0, || "sent with no hop left".into())?;
     // RFC 3376 section 4.2.13: a host without an address may report.
-    let nobody = ip.source.is_unspecified() && !matches!(transport, Transport::Igmp(_));
+    // RFC 2131 section 4.1: so may one that asks for an address.
+    let may_be_nobody = match transport {
+        Transport::Igmp(_) => true,
+        Transport::Udp { source, destination, .. } => (source.port(), destination.port()) == (68, 67),
+        _ => false,
+    };
+    let nobody = ip.source.is_unspecified() && !may_be_nobody;
     require(!ip.source.is_multicast() && !ip.source.is_broadcast() && !nobody, || {
         format!("sent from {}", ip.source)
     })?;

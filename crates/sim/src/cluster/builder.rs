@@ -9,12 +9,12 @@ use sunstar_packet::{Capabilities, Memory, PoolConfig};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, PortOwners, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::time::Instant;
-use sunstar_stack::{InterfaceAddress, Next, ShardConfig};
+use sunstar_stack::{Configuration, InterfaceAddress, Next, ShardConfig};
 
 use super::Cluster;
 use super::member::{Birth, Member, Queue};
 use crate::Side;
-use crate::host::{Host, HostConfig};
+use crate::host::{Host, HostConfig, quiet};
 use crate::port::Port;
 
 /// How the queue is chosen that a frame of the peer's comes in by.
@@ -58,7 +58,7 @@ impl ClusterBuilder {
             rate: None,
             ring: 256,
             rings: MeshConfig::for_shards(shards.into()),
-            config: ShardConfig::default(),
+            config: quiet(ShardConfig::default()),
             pool: small,
         }
     }
@@ -138,18 +138,19 @@ impl ClusterBuilder {
             port.handed_up = None;
             queues[owner] = Some(Queue::Own(SharedQueue::new(port, sharing)));
         }
+        let own = InterfaceAddress { address: address.into(), prefix: 24 };
+        let configuration = Configuration::new([own], None);
         let mut member = |(number, (mesh, queue)): (usize, (_, Option<Queue>))| {
             let mut birth = Birth {
                 id: ShardId(number as u16),
                 config: self.config.clone(),
                 steering: steering.clone(),
-                address: InterfaceAddress { address: address.into(), prefix: 24 },
                 pool: self.pool,
                 memory: memory.clone(),
                 random: Random::from_seed(random.next_u64()),
             };
             Member {
-                shard: birth.shard(device, 0, PortOwners::new(), now),
+                shard: birth.shard(device, 0, PortOwners::new(), configuration.clone(), now),
                 mesh,
                 queue: queue.expect("each shard owns a queue or shares one"),
                 device,

@@ -5,7 +5,7 @@ use sunstar_packet::{Capabilities, Memory, Pool, PoolConfig, QueuePair};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{PortOwners, ShardId, Steering};
 use sunstar_stack::time::Instant;
-use sunstar_stack::{InterfaceAddress, InterfaceId, Next, Shard, ShardConfig, ShardSetup, SocketHandle};
+use sunstar_stack::{Configuration, Next, Shard, ShardConfig, ShardSetup, SocketHandle};
 
 use crate::port::Port;
 
@@ -20,7 +20,6 @@ pub(super) struct Birth {
     pub(super) id: ShardId,
     pub(super) config: ShardConfig,
     pub(super) steering: Steering,
-    pub(super) address: InterfaceAddress,
     pub(super) pool: PoolConfig,
     pub(super) memory: Memory,
     pub(super) random: Random,
@@ -32,13 +31,14 @@ impl Birth {
         device: Capabilities,
         incarnation: u32,
         owners: PortOwners,
+        configuration: Configuration,
         now: Instant,
     ) -> Shard {
         let mut steering = self.steering.clone();
         *steering.owners_mut() = owners;
         let mut seed = [0; 32];
         self.random.fill(&mut seed);
-        let mut shard = Shard::new(ShardSetup {
+        Shard::new(ShardSetup {
             id: self.id,
             config: self.config.clone(),
             seed,
@@ -46,10 +46,9 @@ impl Birth {
             pool: Pool::new(&self.memory, &self.pool).expect("memory for a shard's buffers"),
             steering,
             incarnation,
+            configuration,
             now,
-        });
-        shard.add_address(InterfaceId::DEVICE, self.address);
-        shard
+        })
     }
 }
 
@@ -139,7 +138,8 @@ impl Member {
         self.incarnation += 1;
         self.open.clear();
         let owners = self.shard.steering().owners().clone();
-        self.shard = self.birth.shard(self.device, self.incarnation, owners, now);
+        let configuration = self.shard.configuration().clone();
+        self.shard = self.birth.shard(self.device, self.incarnation, owners, configuration, now);
         self.birth.memory.reclaim();
         self.touched = true;
     }

@@ -13,7 +13,8 @@ use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::time::Instant;
 use sunstar_stack::{
-    Alone, Counters, InterfaceAddress, InterfaceId, Next, Route, Shard, ShardConfig, ShardSetup,
+    Alone, Configuration, Counters, InterfaceAddress, InterfaceId, Next, Route, Shard, ShardConfig,
+    ShardSetup,
 };
 use sunstar_wire::IpAddress;
 
@@ -51,6 +52,12 @@ pub struct HostConfig {
     pub start: Instant,
 }
 
+/// Settings with which a host says nothing of its own accord: its address is not announced.
+pub(crate) fn quiet(mut config: ShardConfig) -> ShardConfig {
+    config.neighbor.announcements = 0;
+    config
+}
+
 impl HostConfig {
     /// The host usual for a side: 10.0.0.1 or 10.0.0.2, Ethernet, no offload.
     pub fn new(side: Side) -> Self {
@@ -64,7 +71,7 @@ impl HostConfig {
             offloads: false,
             ring: 256,
             rate: None,
-            shard: ShardConfig::default(),
+            shard: quiet(ShardConfig::default()),
             pool: PoolConfig {
                 small_count: 8_192,
                 staging_count: 256,
@@ -123,7 +130,14 @@ impl Host {
         let table = IndirectionTable::new(TableSize::Entries128, &[1]).expect("one shard is a valid table");
         let mut seed = [0; 32];
         random.fill(&mut seed);
-        let mut shard = Shard::new(ShardSetup {
+        let address = InterfaceAddress { address: config.address.into(), prefix: 24 };
+        let default = config.gateway.map(|gateway| Route {
+            network: Ipv4Addr::UNSPECIFIED.into(),
+            prefix: 0,
+            gateway: gateway.into(),
+            interface: InterfaceId::DEVICE,
+        });
+        let shard = Shard::new(ShardSetup {
             id: ShardId(0),
             config: config.shard.clone(),
             seed,
@@ -131,18 +145,9 @@ impl Host {
             pool,
             steering: Steering::new(Toeplitz::new(RssKey::MICROSOFT), table),
             incarnation: 0,
+            configuration: Configuration::new([address], default),
             now: config.start,
         });
-        let address = InterfaceAddress { address: config.address.into(), prefix: 24 };
-        shard.add_address(InterfaceId::DEVICE, address);
-        if let Some(gateway) = config.gateway {
-            shard.add_route(Route {
-                network: Ipv4Addr::UNSPECIFIED.into(),
-                prefix: 0,
-                gateway: gateway.into(),
-                interface: InterfaceId::DEVICE,
-            });
-        }
         let mut port = Port::new(device);
         (port.ring, port.rate) = (config.ring, config.rate);
         Self {

@@ -7,6 +7,7 @@ mod icmp;
 mod igmp;
 mod listing;
 mod neighbor;
+mod own_address;
 mod path_mtu;
 mod path_mtu_attacks;
 mod tcp_attacks;

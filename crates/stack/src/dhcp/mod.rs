@@ -38,8 +38,10 @@
 //! 4436): a new client that remembers the address does that.
 
 mod exchange;
+mod filter;
 mod input;
 mod lease;
+mod leasing;
 mod message;
 mod options;
 mod output;
@@ -59,10 +61,18 @@ use crate::config::DhcpConfig;
 use crate::random::Random;
 use crate::time::Instant;
 use exchange::Exchange;
+pub use filter::DhcpFilter;
 pub use lease::{ClasslessRoute, Lease, LeaseTerm};
+pub use leasing::Applied;
+pub(crate) use leasing::Leasing;
 pub use output::DhcpTransmit;
 pub use state::DhcpState;
 use state::{Offer, State};
+
+/// Where servers listen (RFC 2131 section 4.1).
+const SERVER_PORT: u16 = 67;
+/// Where clients listen.
+const CLIENT_PORT: u16 = 68;
 
 /// What the embedder of a client has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,6 +40,12 @@ impl DhcpClient {
         self.exchange.due
     }
 
+    /// From where to where the message would go that is to be sent now, if there is one.
+    pub fn next_addresses(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let said = self.said().filter(|_| self.exchange.due)?;
+        Some((said.source, said.destination))
+    }
+
     /// Builds the message that is to be sent now, if there is one. It counts as sent.
     pub fn transmit(&mut self, now: Instant, counters: &mut DhcpCounters) -> Option<DhcpTransmit> {
         self.on_timer(now);

@@ -45,7 +45,13 @@ pub(crate) struct IpInput {
 }
 
 impl IpInput {
-    fn new(interface: InterfaceId, header: &Ipv4Header, ecn: Ecn, group: bool, packet: Packet) -> Self {
+    pub(crate) fn new(
+        interface: InterfaceId,
+        header: &Ipv4Header,
+        ecn: Ecn,
+        group: bool,
+        packet: Packet,
+    ) -> Self {
         Self {
             interface,
             source: header.source.into(),

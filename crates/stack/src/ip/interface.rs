@@ -107,8 +107,10 @@ pub struct Interface {
     pub medium: Medium,
     /// Its hardware address.
     pub mac: MacAddress,
-    /// The largest IP packet, in bytes.
+    /// The largest IP packet that is sent, in bytes.
     pub mtu: usize,
+    /// The largest IP packet that the device takes.
+    pub(crate) device_mtu: usize,
     /// Whether the device completes checksums.
     pub transmit_checksum: bool,
     /// What the device segments.
@@ -142,6 +144,7 @@ impl Interface {
             medium: capabilities.medium,
             mac: MacAddress(capabilities.mac),
             mtu: capabilities.mtu,
+            device_mtu: capabilities.mtu,
             transmit_checksum: capabilities.transmit_checksum,
             segmentation: capabilities.segmentation,
             up: true,
@@ -226,8 +229,10 @@ impl Interfaces {
 
     pub(crate) fn add_address(&mut self, id: InterfaceId, address: InterfaceAddress) {
         let addresses = &mut self.get_mut(id).addresses;
-        addresses.retain(|own| own.address != address.address);
-        addresses.push(address);
+        match addresses.iter_mut().find(|own| own.address == address.address) {
+            Some(own) => *own = address,
+            None => addresses.push(address),
+        }
     }
 
     pub(crate) fn remove_address(&mut self, id: InterfaceId, address: IpAddress) {

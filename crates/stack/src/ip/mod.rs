@@ -1,5 +1,6 @@
 //! IP: interfaces, routes, delivery, the packet filter, fragments, ICMP, IGMP, path MTUs.
 
+pub(crate) mod configuration;
 mod filter;
 mod fragment;
 pub(crate) mod icmp;
@@ -12,6 +13,7 @@ pub(crate) mod path_mtu;
 mod reassembly;
 mod route;
 
+pub use configuration::Configuration;
 pub(crate) use filter::FilterChain;
 pub use filter::{FilterId, PacketFilter, Verdict};
 pub(crate) use fragment::Train;

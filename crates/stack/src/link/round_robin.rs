@@ -12,11 +12,12 @@ pub(crate) enum Provider {
     Udp = 2,
     Tcp = 3,
     Igmp = 4,
+    Dhcp = 5,
 }
 
 impl Provider {
-    pub(crate) const ALL: [Provider; 5] =
-        [Provider::Neighbor, Provider::Icmp, Provider::Udp, Provider::Tcp, Provider::Igmp];
+    pub(crate) const ALL: [Provider; 6] =
+        [Provider::Neighbor, Provider::Icmp, Provider::Udp, Provider::Tcp, Provider::Igmp, Provider::Dhcp];
 }
 
 /// Which protocols have something to say, for each interface.

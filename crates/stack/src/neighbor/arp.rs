@@ -26,6 +26,11 @@ impl Core {
         let ArpInput { interface, station, arp } = input;
         let own = self.interfaces.get(*interface);
         let sender = IpAddress::V4(arp.sender_address);
+        if arp.sender_mac == *station
+            && let Some(address) = self.claimed_by(*interface, arp)
+        {
+            return self.on_conflict((*interface, address), arp.sender_mac);
+        }
         let plausible = arp.sender_mac.is_unicast()
             && arp.sender_mac == *station
             && arp.sender_mac != own.mac
@@ -112,9 +117,10 @@ impl Neighbors {
         entry.is_none_or(|entry| matches!(entry.state, State::Incomplete { .. } | State::Failed))
     }
 
-    /// Forgets what cannot be sent: an interface has lost its address.
+    /// Forgets what cannot be sent: an interface has lost its last address. Whoever probes for one needs none.
     pub(crate) fn forget_messages(&mut self, interface: InterfaceId) {
-        self.messages[usize::from(interface.0)].clear();
+        let messages = &mut self.messages[usize::from(interface.0)];
+        messages.retain(|message| matches!(message, Message::Probe { .. }));
     }
 
     /// Forgets every neighbour of an interface. What waited for one of them comes back.
@@ -146,6 +152,16 @@ impl Neighbors {
 }
 
 fn build(message: &Message, interface: &Interface) -> Option<(ArpPacket, MacAddress)> {
+    let to_all = |arp| Some((arp, MacAddress::BROADCAST));
+    match *message {
+        Message::Probe { address: IpAddress::V4(address) } => {
+            return to_all(ArpPacket::probe(interface.mac, address));
+        }
+        Message::Announce { address: IpAddress::V4(address) } => {
+            return to_all(ArpPacket::announcement(interface.mac, address));
+        }
+        _ => {}
+    }
     let (operation, sender, target, to) = match *message {
         Message::Request { target, to } => {
             let near = interface.addresses().iter().find(|own| own.contains(target));
@@ -153,6 +169,7 @@ fn build(message: &Message, interface: &Interface) -> Option<(ArpPacket, MacAddr
             (ArpOperation::Request, own.address, target, to)
         }
         Message::Reply { from, target, to } => (ArpOperation::Reply, from, target, to),
+        Message::Probe { .. } | Message::Announce { .. } => return None,
     };
     let (IpAddress::V4(sender_address), IpAddress::V4(target_address)) = (sender, target) else {
         return None;

@@ -9,6 +9,7 @@
 
 mod arp;
 mod entry;
+mod own;
 mod siblings;
 
 use std::collections::VecDeque;
@@ -20,6 +21,8 @@ use sunstar_wire::{IpAddress, MacAddress};
 
 pub(crate) use arp::ArpInput;
 use entry::{Entry, State};
+pub use own::ConflictInfo;
+pub(crate) use own::{AddressNews, OwnAddresses};
 
 use crate::config::NeighborConfig;
 use crate::core::Timer;
@@ -111,8 +114,23 @@ pub struct NeighborInfo {
 /// A packet of the neighbour protocol to be built when the device asks for it.
 #[derive(Clone, Copy, Debug)]
 enum Message {
-    Request { target: IpAddress, to: MacAddress },
-    Reply { from: IpAddress, target: IpAddress, to: MacAddress },
+    Request {
+        target: IpAddress,
+        to: MacAddress,
+    },
+    Reply {
+        from: IpAddress,
+        target: IpAddress,
+        to: MacAddress,
+    },
+    /// Whether anybody has an address (RFC 5227 section 2.1.1).
+    Probe {
+        address: IpAddress,
+    },
+    /// That this host has it (RFC 5227 section 2.3).
+    Announce {
+        address: IpAddress,
+    },
 }
 
 pub(crate) struct Neighbors {

@@ -2,6 +2,7 @@
 
 use sunstar_wire::{IpAddress, MacAddress};
 
+use crate::ip::configuration::Change;
 use crate::ip::path_mtu::{Destination, PathMtu};
 use crate::neighbor::{Binding, Neighbor};
 use crate::steering::{PortChange, PortSpace};
@@ -41,6 +42,10 @@ pub(crate) enum Message {
     PortsTold { version: u64, incarnation: u32 },
     /// To the registrar: all changes up to this version are known here.
     PortsKnown(u64),
+    /// From shard 0: an address, a route, or an MTU has changed.
+    Configured(Change),
+    /// To shard 0: another station says that it has one of this host's addresses (RFC 5227).
+    Conflict(Neighbor, MacAddress),
     /// Whether the sender has a member of a group at a port.
     Group { at: GroupPort, member: bool },
     /// What the sender knows of a path's MTU, if anything.

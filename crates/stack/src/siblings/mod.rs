@@ -10,7 +10,7 @@ mod groups;
 mod owners;
 mod ports;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use sunstar_wire::MacAddress;
@@ -22,6 +22,7 @@ pub use owners::PortOwnerError;
 use ports::{Claims, Registrar, Verdict};
 
 use crate::core::Core;
+use crate::ip::configuration::Change;
 use crate::ip::path_mtu::Destination;
 use crate::mesh::Mesh;
 use crate::neighbor::Neighbor;
@@ -56,6 +57,10 @@ struct Outbox {
     ports_told_said: bool,
     /// The table's version to be confirmed (to the registrar).
     ports_known: Option<u64>,
+    /// The configuration's version that the sibling has been told (by shard 0).
+    configuration_told: u64,
+    /// Stations that claim addresses of this host (to shard 0).
+    conflicts: BTreeMap<Neighbor, MacAddress>,
     /// The incarnation of the sibling, as far as is known.
     incarnation: u32,
 }
@@ -71,6 +76,8 @@ pub(crate) struct Siblings {
     pub(crate) groups: Groups,
     /// Whether any outbox may have something in it.
     pending: bool,
+    /// Changes of the configuration that were told, and are to be done.
+    pub(crate) changed: VecDeque<Change>,
     /// Sockets whose claim was decided.
     pub(crate) settled: Vec<SocketHandle>,
     /// News that found no place.
@@ -78,10 +85,22 @@ pub(crate) struct Siblings {
 }
 
 impl Siblings {
-    /// A shard's part. A fresh registrar takes the table of owners over from the one before it.
-    pub(crate) fn new(me: ShardId, shards: u16, incarnation: u32, owners: &mut PortOwners) -> Self {
+    /// A shard's part. A fresh registrar takes the table of owners over from the one before it. All begin with the same configuration, of this version.
+    pub(crate) fn new(
+        me: ShardId,
+        shards: u16,
+        incarnation: u32,
+        owners: &mut PortOwners,
+        configuration: u64,
+    ) -> Self {
         let reborn = incarnation > 0;
-        let outbox = |_| Outbox { incarnation_unsaid: reborn, ports_told_said: true, ..Outbox::default() };
+        let configuration_told = if reborn { 0 } else { configuration };
+        let outbox = |_| Outbox {
+            incarnation_unsaid: reborn,
+            ports_told_said: true,
+            configuration_told,
+            ..Outbox::default()
+        };
         let registrar = (me == REGISTRAR && shards > 1).then(|| {
             owners.advance(first_version(incarnation));
             Registrar::new(shards, owners)
@@ -94,6 +113,7 @@ impl Siblings {
             registrar,
             groups: Groups::default(),
             pending: reborn && shards > 1,
+            changed: VecDeque::new(),
             settled: Vec::new(),
             untold: 0,
         }
@@ -121,6 +141,18 @@ impl Siblings {
     fn outbox(&mut self, shard: ShardId) -> Option<&mut Outbox> {
         self.pending = true;
         self.outboxes.get_mut(usize::from(shard.0))
+    }
+
+    /// The configuration has changed here: every sibling is to be told.
+    pub(crate) fn spread_configuration(&mut self) {
+        self.pending |= !self.is_alone();
+    }
+
+    /// Shard 0 is to hear who claims an address of this host. There are no more of those than addresses.
+    pub(crate) fn tell_conflict(&mut self, own: Neighbor, station: MacAddress) {
+        if let Some(outbox) = self.outbox(SPEAKER) {
+            outbox.conflicts.insert(own, station);
+        }
     }
 
     /// Its owner is to be asked for a neighbour.
@@ -337,6 +369,12 @@ impl Core {
                 }
                 self.grant_due();
             }
+            Message::Configured(change) => {
+                if self.configuration.apply(change) {
+                    self.siblings.changed.push_back(change);
+                }
+            }
+            Message::Conflict(own, station) => self.on_conflict(own, station),
             Message::Group { at, member } => self.on_group_told(from, at, member),
             Message::PathMtu { destination, known } => self.on_path_mtu_told(destination, known),
         }
@@ -379,6 +417,7 @@ impl Core {
         // What was not told yet still is to be: the fresh one may find older messages in its ring.
         (outbox.incarnation, outbox.incarnation_unsaid) = (incarnation, incarnation_unsaid);
         (outbox.ports_told, outbox.ports_told_said, outbox.ports_known) = (0, false, None);
+        outbox.configuration_told = 0;
         outbox.verdicts.clear();
         outbox.neighbors.extend(own);
         outbox.wanted.extend(asked);
@@ -446,7 +485,16 @@ impl Core {
             say(Message::PathMtu { destination, known }).then_some(())?;
             outbox.path_mtus.remove(&destination);
         }
+        while let Some((own, station)) = outbox.conflicts.first_key_value() {
+            let own = *own;
+            say(Message::Conflict(own, *station)).then_some(())?;
+            outbox.conflicts.remove(&own);
+        }
         if registrar.is_some() {
+            for change in self.configuration.changes_since(outbox.configuration_told) {
+                say(Message::Configured(change)).then_some(())?;
+                outbox.configuration_told = change.version;
+            }
             for change in self.steering.owners().changes_since(outbox.ports_told) {
                 say(Message::PortChanged(change)).then_some(())?;
                 outbox.ports_told = change.version;

@@ -318,6 +318,17 @@ impl Udp {
         self.sockets.retain(|_, socket| !socket.closed || !socket.outgoing.is_empty());
     }
 
+    /// An address is no longer ours: sockets bound to it are told.
+    pub(crate) fn on_address_removed(&mut self, core: &mut Core, address: IpAddress) {
+        for (key, socket) in &mut self.sockets {
+            if socket.local.ip() == address {
+                socket.error = Some(SocketError::AddressNotAvailable { address });
+                let ready = Ready::READABLE | Ready::WRITABLE;
+                core.ready.set(&mut socket.ready, ready, SocketHandle::Udp(key));
+            }
+        }
+    }
+
     pub(crate) fn send(
         &mut self,
         core: &mut Core,

@@ -1,30 +1,27 @@
 //! Changing a stack that runs: addresses, routes, owners of ports.
 //!
-//! A change is looked at by the first shard, which refuses what cannot be, makes it, and has all others make it. One is
-//! made after the other, so that every shard has seen the same ones in the same order.
+//! A change is looked at by the first shard, which refuses what cannot be, makes it, and tells all others.
 
 mod check;
 mod text;
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sunstar_stack::steering::{Owner, PortSpace, ShardId};
 use sunstar_stack::{InterfaceAddress, InterfaceId, PortOwnerError, Route, Shard, SocketError};
-use tokio::sync::Mutex;
 
 use crate::mailbox::JobError;
 use crate::net::Net;
 pub use text::{Network, NetworkError, PortName, PortNameError, PortOwner, PortOwnerTextError};
 
-/// How long a change may wait for the one before it, and then for the shards.
+/// How long each shard may take to be told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The shard that looks at changes first, and that decides about ports.
-const FIRST: u16 = 0;
+/// How often it is looked whether a shard was told.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A change to a running stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,11 +121,6 @@ pub enum ConfigureError {
     /// The port does not get that owner.
     #[error(transparent)]
     Port(#[from] PortOwnerError),
-    /// The change before this one is not done.
-    #[error(
-        "an earlier change waits for a shard that a task holds (`sunstar top` names it); nothing was changed"
-    )]
-    Busy,
     /// A shard is held by a task.
     #[error(
         "the change is made, but not on every shard yet: a task holds one (`sunstar top` names it), which makes the change as soon as it can"
@@ -142,38 +134,29 @@ pub enum ConfigureError {
     Socket(#[from] SocketError),
 }
 
-/// What sees to it that one change is made after the other.
-pub(crate) type Changes = Arc<Mutex<()>>;
-
-/// Makes a change, on the thread of the first shard, and has the others make it.
-pub(crate) async fn change(net: &Net, change: Change, changes: &Changes) -> Result<(), ConfigureError> {
-    let taken = tokio::time::timeout(PATIENCE, Arc::clone(changes).lock_owned()).await;
-    let turn = taken.map_err(|_| ConfigureError::Busy)?;
-    net.on_engine(|shard| Ok(first(shard, &change)))??;
-    let others = net.clone();
-    // Whoever has asked may give up; the others are still told, and no later change overtakes this one.
-    let told = net.spawn_named("a change of the configuration", async move {
-        let _turn = turn;
-        for shard in (0..others.shards()).filter(|shard| *shard != FIRST) {
-            let make = move |net: Net| async move {
-                net.on_engine(|shard| {
-                    next(shard, &change);
-                    Ok(())
-                })
-            };
-            others.on_shard(shard, make).await??;
+/// Makes a change, on the thread of the first shard, which tells the others; waits until all know.
+pub(crate) async fn change(net: &Net, change: Change) -> Result<(), ConfigureError> {
+    let version = net.on_engine(|shard| Ok(first(shard, &change)))??;
+    for shard in 1..net.shards() {
+        let known = net.on_shard(shard, move |net| async move { until_known(&net, version).await });
+        match tokio::time::timeout(PATIENCE, known).await {
+            Err(_) => return Err(ConfigureError::Late),
+            Ok(known) => known??,
         }
-        Ok::<_, ConfigureError>(())
-    });
-    match tokio::time::timeout(PATIENCE, told).await {
-        Err(_) => Err(ConfigureError::Late),
-        Ok(Err(ended)) => Err(JobError::from(ended).into()),
-        Ok(Ok(done)) => done,
     }
+    Ok(())
 }
 
-/// The first shard's part: refuses what cannot be, and makes the change.
-fn first(shard: &mut Shard, change: &Change) -> Result<(), ConfigureError> {
+/// Waits until a shard has been told of a configuration.
+async fn until_known(net: &Net, version: u64) -> Result<(), SocketError> {
+    while net.on_engine(|shard| Ok(shard.configuration().version()))? < version {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// The first shard's part: refuses what cannot be, and makes the change. The version of the configuration after it.
+fn first(shard: &mut Shard, change: &Change) -> Result<u64, ConfigureError> {
     check::check(shard, change)?;
     if let Change::SetPort { port, owner } = change {
         let owner = match owner {
@@ -183,12 +166,6 @@ fn first(shard: &mut Shard, change: &Change) -> Result<(), ConfigureError> {
         };
         shard.set_port_owner(port.space, port.port, owner)?;
     }
-    next(shard, change);
-    Ok(())
-}
-
-/// What each shard does. Of a port they are told by the shard that decides about ports.
-fn next(shard: &mut Shard, change: &Change) {
     match *change {
         Change::AddAddress(address) => shard.add_address(InterfaceId::DEVICE, address),
         Change::RemoveAddress(own) => shard.remove_address(InterfaceId::DEVICE, own.address),
@@ -196,11 +173,12 @@ fn next(shard: &mut Shard, change: &Change) {
             shard.add_route(Route { network: address, prefix, gateway, interface: InterfaceId::DEVICE });
         }
         Change::RemoveRoute { network } => {
-            // The first shard had it; whether this one has is all the same now.
+            // It was looked for a moment ago.
             let _ = shard.remove_route(network.address, network.prefix);
         }
         Change::SetPort { .. } => {}
     }
+    Ok(shard.configuration().version())
 }
 
 /// Which ports have owners that can be said from outside.

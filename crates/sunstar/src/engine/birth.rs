@@ -1,10 +1,14 @@
 //! What it takes to make a shard, the first time and again.
 
+use std::net::Ipv4Addr;
+
 use sunstar_packet::{Capabilities, Memory, Pool, PoolConfig, RegionError};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{PortOwners, ShardId, Steering};
 use sunstar_stack::time::Instant;
-use sunstar_stack::{InterfaceAddress, InterfaceId, Route, Shard, ShardConfig, ShardSetup};
+use sunstar_stack::{Applied, Configuration, DhcpConfig, FilterId, Shard, ShardConfig, ShardSetup};
+
+use crate::filters::FilterMaker;
 
 /// A shard's description. It may go to the thread that will have the shard.
 #[derive(Clone, Debug)]
@@ -21,28 +25,31 @@ pub(crate) struct Birth {
     pub(crate) memory: Memory,
     /// How flows are spread over all shards.
     pub(crate) steering: Steering,
-    /// Its addresses on the device.
-    pub(crate) addresses: Vec<InterfaceAddress>,
-    /// Its routes.
-    pub(crate) routes: Vec<Route>,
+    /// What all begin with: addresses and routes.
+    pub(crate) configuration: Configuration,
+    /// The filters that every shard has.
+    pub(crate) filters: Vec<FilterMaker>,
+    /// How the device is configured by DHCP, on the shard that does it.
+    pub(crate) dhcp: Option<DhcpConfig>,
 }
 
 /// What a shard takes over from the one before it.
 #[derive(Debug)]
 pub(super) struct Inheritance {
     owners: PortOwners,
-    addresses: Vec<InterfaceAddress>,
-    routes: Vec<Route>,
+    configuration: Configuration,
+    /// The address of its lease, and what the lease had put into the configuration.
+    leased: (Option<Ipv4Addr>, Applied),
 }
 
 impl Inheritance {
     /// What can be relied on of a shard that has panicked: plain data, changed in one step.
     pub(super) fn of(shard: &Shard) -> Self {
-        let device = shard.interfaces().filter(|interface| interface.id == InterfaceId::DEVICE);
+        let lease = shard.dhcp().and_then(|client| client.lease());
         Self {
             owners: shard.steering().owners().clone(),
-            addresses: device.flat_map(|device| device.addresses()).copied().collect(),
-            routes: shard.routes().copied().collect(),
+            configuration: shard.configuration().clone(),
+            leased: (lease.map(|lease| lease.address), shard.dhcp_applied()),
         }
     }
 }
@@ -50,8 +57,8 @@ impl Inheritance {
 impl Birth {
     /// What the first shard begins with.
     pub(super) fn inheritance(&self) -> Inheritance {
-        let (addresses, routes) = (self.addresses.clone(), self.routes.clone());
-        Inheritance { owners: PortOwners::new(), addresses, routes }
+        let configuration = self.configuration.clone();
+        Inheritance { owners: PortOwners::new(), configuration, leased: (None, Applied::default()) }
     }
 
     /// Makes the shard, after so many that failed, with what the last of them had.
@@ -62,10 +69,11 @@ impl Birth {
         &self,
         incarnation: u32,
         inherited: Inheritance,
+        filters: &[FilterMaker],
         now: Instant,
-    ) -> Result<Shard, RegionError> {
+    ) -> Result<(Shard, Vec<FilterId>), RegionError> {
         let mut steering = self.steering.clone();
-        let Inheritance { owners, addresses, routes } = inherited;
+        let Inheritance { owners, configuration, leased: (remembered, applied) } = inherited;
         *steering.owners_mut() = owners;
         // A fresh shard must not begin with the numbers of the one before.
         let mut random = Random::from_key(self.seed);
@@ -79,11 +87,15 @@ impl Birth {
             pool: Pool::new(&self.memory, &PoolConfig::for_mtu(self.device.mtu))?,
             steering,
             incarnation,
+            configuration,
             now,
         });
-        addresses.into_iter().for_each(|address| shard.add_address(InterfaceId::DEVICE, address));
-        routes.into_iter().for_each(|route| shard.add_route(route));
-        Ok(shard)
+        let filters = filters.iter().map(|maker| shard.install_filter(maker.make(self.id.0))).collect();
+        if let Some(dhcp) = &self.dhcp {
+            // Only the shard that configures all was given this.
+            let _ = shard.dhcp_start(dhcp, remembered, applied);
+        }
+        Ok((shard, filters))
     }
 
     /// Where its buffers come from.

@@ -18,9 +18,11 @@ use std::task::Waker;
 use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair, RegionError};
 use sunstar_stack::steering::ShardId;
 use sunstar_stack::time::Instant;
-use sunstar_stack::{Mesh, Next, Shard, SocketError, SocketHandle, State};
+use sunstar_stack::{FilterId, Mesh, Next, Shard, SocketError, SocketHandle, State};
 
 use crate::clock::Clock;
+use crate::dhcp::{self, Told};
+use crate::filters::FilterMaker;
 use crate::mesh::Shares;
 use crate::stall::Watch;
 use bell::Bell;
@@ -78,6 +80,10 @@ pub(crate) struct Engine {
     /// Packets that wait for the shard in the mesh, and that waited in one ring at most.
     mesh_depth: Cell<(usize, usize)>,
     program: RefCell<Option<Program>>,
+    /// The filters that every shard has, and their names on this one.
+    filters: RefCell<Vec<(FilterMaker, FilterId)>>,
+    /// Where the lease is told, if this shard gets it.
+    dhcp: RefCell<Option<Told>>,
 }
 
 /// What a socket says when it is used while the shard is in the middle of something.
@@ -91,7 +97,8 @@ impl Engine {
     /// # Errors
     /// There is no memory for its buffers.
     pub(crate) fn new(birth: Birth, clock: Clock, watch: Arc<Watch>) -> Result<Self, RegionError> {
-        let shard = birth.shard(0, birth.inheritance(), clock.now())?;
+        let (shard, filters) = birth.shard(0, birth.inheritance(), &birth.filters, clock.now())?;
+        let filters = birth.filters.iter().cloned().zip(filters).collect();
         Ok(Self {
             clock,
             birth,
@@ -105,6 +112,8 @@ impl Engine {
             device: RefCell::default(),
             mesh_depth: Cell::default(),
             program: RefCell::default(),
+            filters: RefCell::new(filters),
+            dhcp: RefCell::default(),
         })
     }
 
@@ -133,8 +142,11 @@ impl Engine {
         self.closed.borrow_mut().clear();
         woken.extend(self.waiters.borrow_mut().close_all());
         self.incarnation.set(self.incarnation.get() + 1);
-        match self.birth.shard(self.incarnation.get(), inherited, self.clock.now()) {
-            Ok(mut fresh) => {
+        let mut filters = self.filters.borrow_mut();
+        let makers: Vec<_> = filters.iter().map(|(maker, _)| maker.clone()).collect();
+        match self.birth.shard(self.incarnation.get(), inherited, &makers, self.clock.now()) {
+            Ok((mut fresh, installed)) => {
+                *filters = makers.into_iter().zip(installed).collect();
                 if self.device.borrow().failure.is_some() {
                     fresh.fail_device();
                 }
@@ -232,6 +244,11 @@ impl Engine {
             close(shard, handle);
             closed = true;
         }
+        if shard.take_dhcp_news()
+            && let Some(told) = &*self.dhcp.borrow()
+        {
+            told.send_replace(dhcp::status(shard));
+        }
         if let Some(program) = &mut *self.program.borrow_mut() {
             program.follow(shard.steering().owners());
         }
@@ -259,6 +276,38 @@ impl Engine {
     /// Has a program in the kernel know what this shard knows of the owners of ports.
     pub(crate) fn on_program(&self, program: Program) {
         self.program.replace(Some(program));
+    }
+
+    /// Has the lease told there.
+    pub(crate) fn on_dhcp(&self, told: Told) {
+        self.dhcp.replace(Some(told));
+    }
+
+    /// Whether this shard gets the lease of all.
+    pub(crate) fn has_dhcp(&self) -> bool {
+        self.dhcp.borrow().is_some()
+    }
+
+    /// Installs a filter that every shard has, behind those already there. It comes again with a fresh shard.
+    ///
+    /// # Errors
+    /// The shard is gone.
+    pub(crate) fn install_filter(&self, maker: &FilterMaker) -> Result<(), SocketError> {
+        let filter = maker.make(self.id().0);
+        let id = self.call(|shard| Ok(shard.install_filter(filter)))?;
+        self.filters.borrow_mut().push((maker.clone(), id));
+        Ok(())
+    }
+
+    /// Removes a filter that every shard has; whether it was here.
+    ///
+    /// # Errors
+    /// The shard is gone.
+    pub(crate) fn remove_filter(&self, maker: &FilterMaker) -> Result<bool, SocketError> {
+        let mut filters = self.filters.borrow_mut();
+        let Some(at) = filters.iter().position(|(other, _)| other.is(maker)) else { return Ok(false) };
+        let (_, id) = filters.remove(at);
+        self.call(|shard| Ok(shard.remove_filter(id)))
     }
 
     /// Takes note of where a capture will say why it ended early.

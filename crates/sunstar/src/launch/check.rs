@@ -14,7 +14,10 @@ pub(super) fn check(builder: &Builder) -> Result<(), RunError> {
         return Err(RunError::Mtu { mtu });
     }
     check_shards(builder)?;
-    if builder.addresses.is_empty() && !embedded {
+    if builder.dhcp.is_some() && embedded {
+        return Err(RunError::DhcpEmbedded);
+    }
+    if builder.addresses.is_empty() && !embedded && builder.dhcp.is_none() {
         return Err(RunError::NoAddress);
     }
     let is_no_host = |address: IpAddr| {

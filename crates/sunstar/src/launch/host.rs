@@ -10,13 +10,15 @@ use sunstar_device::{Pcap, PcapConfig, PcapError};
 use sunstar_packet::{Capabilities, Memory, QueuePair};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
-use sunstar_stack::{InterfaceAddress, InterfaceId, Route, ShardConfig};
+use sunstar_stack::{Configuration, DhcpConfig, InterfaceAddress, InterfaceId, Route, ShardConfig};
 
 use crate::builder::NameService;
 use crate::clock::Clock;
 use crate::control::ControlSocket;
+use crate::dhcp::Told;
 use crate::engine::{Birth, CaptureFailure, Program};
 use crate::error::RunError;
+use crate::filters::FilterMaker;
 use crate::mailbox::{Inbox, Mailbox};
 use crate::mesh::{self, MeshConfig, MeshEnd, ProxyQueue, Sharing};
 use crate::stats::Steered;
@@ -29,6 +31,8 @@ pub(super) struct Common {
     pub(super) seed: [u8; 32],
     pub(super) config: ShardConfig,
     pub(super) name_service: NameService,
+    /// What DHCP comes to.
+    pub(super) dhcp: Told,
     pub(super) shutdown_deadline: Duration,
     /// What places packets on the queues.
     pub(super) steered: Steered,
@@ -77,6 +81,10 @@ pub(super) struct HostDescription<'a> {
     pub(super) number: u8,
     pub(super) addresses: &'a [InterfaceAddress],
     pub(super) gateway: Option<IpAddr>,
+    /// The filters that every shard has.
+    pub(super) filters: Vec<FilterMaker>,
+    /// How the first shard configures the device by DHCP.
+    pub(super) dhcp: Option<DhcpConfig>,
     /// One a shard: its part of the flows, and of its queue's room to send.
     pub(super) weights: Vec<u32>,
     /// How flows are spread over the shards.
@@ -141,6 +149,8 @@ impl HostDescription<'_> {
             gateway,
             interface: InterfaceId::DEVICE,
         };
+        let addresses = self.addresses.iter().copied();
+        let configuration = Configuration::new(addresses, self.gateway.map(default_route));
         let birth = |shard| {
             let mut seed = [0; 32];
             random.fill(&mut seed);
@@ -151,8 +161,9 @@ impl HostDescription<'_> {
                 device,
                 memory: common.memory.clone(),
                 steering: self.steering.clone(),
-                addresses: self.addresses.to_vec(),
-                routes: self.gateway.map(default_route).into_iter().collect(),
+                configuration: configuration.clone(),
+                filters: self.filters.clone(),
+                dhcp: self.dhcp.clone().filter(|_| shard == 0),
             }
         };
         (0..self.weights.len() as u16).map(birth).collect()

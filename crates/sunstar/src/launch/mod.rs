@@ -9,6 +9,7 @@ mod shard;
 
 use std::cell::Cell;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +18,14 @@ use std::time::Duration;
 use sunstar_device::Pcap;
 use sunstar_device::wire::{self, WireConfig};
 use sunstar_packet::{Memory, QueuePair};
-use sunstar_stack::InterfaceAddress;
 use sunstar_stack::steering::Steering;
+use sunstar_stack::{InterfaceAddress, InterfaceId, Shard};
 
 use crate::builder::{Builder, Device, NameService, Publish, Tap};
 use crate::clock::Clock;
 use crate::control::{self, ControlSocket};
 use crate::cores::Cores;
+use crate::dhcp::Told;
 use crate::engine::{Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
@@ -182,6 +184,7 @@ where
         seed: start.seed,
         config: builder.config,
         name_service: builder.name_service,
+        dhcp: Told::default(),
         shutdown_deadline: builder.shutdown_deadline,
         steered: start.placed.steered,
         mailboxes: mailboxes.into(),
@@ -190,6 +193,8 @@ where
         number: 0,
         addresses,
         gateway: builder.gateway,
+        filters: builder.filters,
+        dhcp: builder.dhcp,
         weights: start.weights,
         steering: start.steering,
         pcap: builder.pcap,
@@ -269,7 +274,9 @@ where
     let _pinned = seat.core.map(|core| seat.cores.pin_to(core)).transpose().map_err(RunError::Pin)?;
     let engine = make_engine(common, seat, &parts)?;
     let neighbor = gateway_host.map(|host| Neighbor::make(common, seat, host)).transpose()?;
-    let stack = parts.birth.addresses.first().ok_or(RunError::NoAddress)?.address;
+    if parts.birth.dhcp.is_some() {
+        engine.on_dhcp(Arc::clone(&common.dhcp));
+    }
     let (inbox, control) = (parts.inbox.take(), parts.control.take());
     let ended = runtime.block_on(async {
         // The first task of all: what is polled before it cannot be told from it.
@@ -286,18 +293,21 @@ where
                 let net = Net::new(
                     Rc::clone(other),
                     NameService::default(),
+                    Told::default(),
                     Rc::default(),
                     Steered::default(),
                     Arc::default(),
                 );
+                let stack = first_address(&engine).ok_or(RunError::NoAddress)?;
                 let opened = Gateway::open(&net, stack, publish)?;
                 published = opened.published();
                 gateway = Some(opened);
             }
         }
         let mailboxes = Arc::clone(&common.mailboxes);
-        let (names, steered) = (common.name_service.clone(), common.steered.clone());
-        let net = Net::new(Rc::clone(&engine), names, published, steered, mailboxes);
+        let (names, dhcp) = (common.name_service.clone(), Arc::clone(&common.dhcp));
+        let steered = common.steered.clone();
+        let net = Net::new(Rc::clone(&engine), names, dhcp, published, steered, mailboxes);
         if let Some(inbox) = inbox {
             inbox.open(net.clone());
         }
@@ -339,6 +349,8 @@ impl Neighbor {
             number: 1,
             addresses: &addresses,
             gateway: None,
+            filters: Vec::new(),
+            dhcp: None,
             weights,
             steering,
             pcap: None,
@@ -347,6 +359,15 @@ impl Neighbor {
         let parts = parts.ok_or(RunError::Shards { shards: 0 })?;
         Ok(Self { engine: make_engine(common, seat, &parts)?, publish, parts: Cell::new(Some(parts)) })
     }
+}
+
+/// The first address of a shard's device.
+fn first_address(engine: &Engine) -> Option<IpAddr> {
+    let first = |shard: &Shard| {
+        let mut device = shard.interfaces().filter(|interface| interface.id == InterfaceId::DEVICE);
+        Some(device.next()?.addresses().first()?.address)
+    };
+    engine.read(first).flatten()
 }
 
 fn random_seed() -> Result<[u8; 32], RunError> {

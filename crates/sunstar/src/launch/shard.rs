@@ -7,6 +7,7 @@ use std::time::Duration;
 use sunstar_packet::{
     Capabilities, DeviceCounters, DeviceError, FrameSource, LinkState, Packet, Pool, QueuePair,
 };
+use sunstar_stack::DhcpState;
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ use crate::stall::{Noted, Watch};
 const LOOK: Duration = Duration::from_millis(1);
 /// How long the last frames (resets, mostly) may take to leave, and lent buffers to come home.
 const LAST_FRAMES: Duration = Duration::from_millis(100);
+/// How long it may take to give a lease back: its server may have to be looked for.
+const LAST_LEASE: Duration = Duration::from_millis(500);
 /// How long a shard that is gone waits for its siblings to be gone, too.
 const LAST_SIBLING: Duration = Duration::from_secs(1);
 
@@ -106,6 +109,17 @@ pub(super) async fn shut_down(
     let is_quiet = || engines.iter().all(|engine| engine.is_quiet()) && gateway.is_none_or(Gateway::is_quiet);
     wait_until(is_quiet, deadline).await;
     engines.iter().for_each(|engine| engine.abort_connections());
+    for engine in engines.iter().filter(|engine| engine.has_dhcp()) {
+        let released = engine.call(|shard| {
+            shard.dhcp_release();
+            Ok(())
+        });
+        let is_released =
+            || engine.read(|shard| shard.dhcp().is_none_or(|it| it.state() == DhcpState::Stopped));
+        if released.is_ok() {
+            wait_until(|| is_released().unwrap_or(true), LAST_LEASE).await;
+        }
+    }
     phases.arrive(Phase::Drained);
     phases.all(Phase::Drained).await;
     wait_until(|| !engines.iter().any(|engine| engine.has_work()), LAST_FRAMES).await;

@@ -2,7 +2,7 @@
 
 mod provider;
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
@@ -14,22 +14,40 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::Name;
 use send_wrapper::SendWrapper;
+use tokio::sync::watch;
 
 use crate::builder::NameService;
+use crate::dhcp::{DhcpStatus, Told};
 use crate::engine::Engine;
 use provider::Provider;
 
 /// The resolver of one shard; made when somebody first asks for a name.
 pub(crate) struct Names {
-    service: NameService,
+    /// What the stack was given.
+    given: NameService,
+    /// What it was granted by DHCP: its servers come behind those given.
+    granted: watch::Receiver<Option<DhcpStatus>>,
     /// The resolver's sockets are the engine's. It is a part of what applications hold, and must not hold the engine itself.
     engine: Weak<Engine>,
-    resolver: OnceCell<Resolver<Provider>>,
+    /// And what it was made for.
+    resolver: RefCell<Option<(NameService, Rc<Resolver<Provider>>)>>,
 }
 
 impl Names {
-    pub(crate) fn new(service: NameService, engine: &Rc<Engine>) -> Self {
-        Self { service, engine: Rc::downgrade(engine), resolver: OnceCell::new() }
+    pub(crate) fn new(given: NameService, granted: &Told, engine: &Rc<Engine>) -> Self {
+        let (engine, resolver) = (Rc::downgrade(engine), RefCell::default());
+        Self { given, granted: granted.subscribe(), engine, resolver }
+    }
+
+    /// Whom to ask at this moment.
+    fn service(&self) -> NameService {
+        let NameService { mut servers, mut search } = self.given.clone();
+        if let Some(lease) = self.granted.borrow().as_ref().and_then(|status| status.lease.as_ref()) {
+            servers.extend(lease.dns_servers.iter().map(|server| SocketAddr::new((*server).into(), 53)));
+            // RFC 3397 section 3: the search list comes before the domain.
+            search.extend(lease.search.iter().chain(&lease.domain).cloned());
+        }
+        NameService { servers, search }
     }
 
     /// The addresses of a name. An address in text is its own.
@@ -40,26 +58,29 @@ impl Names {
         let parsed = Name::from_str_relaxed(name).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` is no name: {error}"))
         })?;
-        let answered = self.resolver()?.lookup_ip(parsed).await;
-        Ok(answered.map_err(|error| self.explain(name, &error))?.iter().collect())
+        let service = self.service();
+        let answered = self.resolver(&service)?.lookup_ip(parsed).await;
+        Ok(answered.map_err(|error| explain(&service, name, &error))?.iter().collect())
     }
 
-    fn resolver(&self) -> io::Result<&Resolver<Provider>> {
-        if self.service.servers.is_empty() {
-            let message =
-                "no name server is known; give one to the stack (Builder::name_server), or write an address";
+    fn resolver(&self, service: &NameService) -> io::Result<Rc<Resolver<Provider>>> {
+        if service.servers.is_empty() {
+            let message = "no name server is known; give one to the stack (Builder::name_server), have it configured by DHCP, or write an address";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        if let Some(resolver) = self.resolver.get() {
-            return Ok(resolver);
+        if let Some((of, resolver)) = &*self.resolver.borrow()
+            && of == service
+        {
+            return Ok(Rc::clone(resolver));
         }
-        let made = self.make().map_err(io::Error::other)?;
-        Ok(self.resolver.get_or_init(|| made))
+        let made = Rc::new(self.make(service).map_err(io::Error::other)?);
+        self.resolver.replace(Some((service.clone(), Rc::clone(&made))));
+        Ok(made)
     }
 
-    fn make(&self) -> Result<Resolver<Provider>, NetError> {
-        let search: Result<Vec<_>, _> = self.service.search.iter().map(Name::from_str_relaxed).collect();
-        let servers = self.service.servers.iter().map(name_server).collect();
+    fn make(&self, service: &NameService) -> Result<Resolver<Provider>, NetError> {
+        let search: Result<Vec<_>, _> = service.search.iter().map(Name::from_str_relaxed).collect();
+        let servers = service.servers.iter().map(name_server).collect();
         let config = ResolverConfig::from_parts(None, search?, servers);
         let provider = Provider::new(SendWrapper::new(self.engine.clone()));
         let mut builder = Resolver::builder_with_config(config, provider);
@@ -70,25 +91,25 @@ impl Names {
         options.ip_strategy = LookupIpStrategy::Ipv4Only;
         builder.build()
     }
+}
 
-    fn explain(&self, name: &str, error: &NetError) -> io::Error {
-        let servers: Vec<_> = self.service.servers.iter().map(SocketAddr::to_string).collect();
-        let servers = servers.join(", ");
-        let (kind, message) = match error {
-            error if error.is_nx_domain() => (io::ErrorKind::NotFound, format!("there is no name `{name}`")),
-            error if error.is_no_records_found() => {
-                (io::ErrorKind::NotFound, format!("`{name}` has no IPv4 address"))
-            }
-            NetError::Timeout => {
-                (io::ErrorKind::TimedOut, format!("no name server answers for `{name}`: asked {servers}"))
-            }
-            NetError::Io(error) => {
-                (error.kind(), format!("the name servers ({servers}) cannot be asked for `{name}`: {error}"))
-            }
-            error => (io::ErrorKind::Other, format!("`{name}` cannot be resolved: {error} ({servers})")),
-        };
-        io::Error::new(kind, message)
-    }
+fn explain(service: &NameService, name: &str, error: &NetError) -> io::Error {
+    let servers: Vec<_> = service.servers.iter().map(SocketAddr::to_string).collect();
+    let servers = servers.join(", ");
+    let (kind, message) = match error {
+        error if error.is_nx_domain() => (io::ErrorKind::NotFound, format!("there is no name `{name}`")),
+        error if error.is_no_records_found() => {
+            (io::ErrorKind::NotFound, format!("`{name}` has no IPv4 address"))
+        }
+        NetError::Timeout => {
+            (io::ErrorKind::TimedOut, format!("no name server answers for `{name}`: asked {servers}"))
+        }
+        NetError::Io(error) => {
+            (error.kind(), format!("the name servers ({servers}) cannot be asked for `{name}`: {error}"))
+        }
+        error => (io::ErrorKind::Other, format!("`{name}` cannot be resolved: {error} ({servers})")),
+    };
+    io::Error::new(kind, message)
 }
 
 /// A server that is asked over UDP, and over TCP for what does not fit (RFC 7766).
@@ -102,7 +123,7 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Names").field("service", &self.service).finish_non_exhaustive()
+        formatter.debug_struct("Names").field("given", &self.given).finish_non_exhaustive()
     }
 }
 
@@ -114,14 +135,13 @@ mod tests {
     fn servers_that_do_not_answer_or_cannot_be_asked_are_named() {
         let servers = vec!["10.0.0.1:53".parse().unwrap(), "10.0.0.9:5353".parse().unwrap()];
         let service = NameService { servers, search: Vec::new() };
-        let names = Names { service, engine: Weak::new(), resolver: OnceCell::new() };
         let unreachable = io::Error::from(io::ErrorKind::NetworkUnreachable);
         for (error, kind) in [
             (NetError::Timeout, io::ErrorKind::TimedOut),
             (NetError::from(unreachable), io::ErrorKind::NetworkUnreachable),
             (NetError::Busy, io::ErrorKind::Other),
         ] {
-            let explained = names.explain("one.test", &error);
+            let explained = explain(&service, "one.test", &error);
             assert_eq!(explained.kind(), kind);
             let text = explained.to_string();
             assert!(text.contains("`one.test`") && text.contains("10.0.0.1:53, 10.0.0.9:5353"), "{text}");
