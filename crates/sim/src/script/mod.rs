@@ -13,7 +13,7 @@ use sunstar_wire::tcp::TcpFlags;
 
 use crate::Side;
 use crate::craft::Envelope;
-use crate::decode::{Body, Decoded, Segment, Transport};
+use crate::decode::{Arp, Body, Decoded, Segment, Transport};
 use crate::host::{Host, HostConfig};
 use crate::trace::{Fate, Trace};
 pub use tcp::{Tcp, tcp};
@@ -78,6 +78,7 @@ impl ScriptBuilder {
             isns: BTreeMap::new(),
             server: None,
             heard: VecDeque::new(),
+            arps: Vec::new(),
             now: self.host.start,
             random,
             finished: false,
@@ -118,6 +119,7 @@ pub struct Script {
     /// The listener of [`Script::open`].
     server: Option<ListenerKey>,
     heard: VecDeque<Heard>,
+    arps: Vec<Arp>,
     now: Instant,
     random: Random,
     finished: bool,
@@ -341,6 +343,11 @@ impl Script {
         self.isns.get(&self.ports).copied()
     }
 
+    /// The ARP packets that the host has said since the last time; nothing else that is heard has them.
+    pub fn arps(&mut self) -> Vec<Arp> {
+        std::mem::take(&mut self.arps)
+    }
+
     /// Counts a segment's numbers from the two SYNs.
     fn relative(&self, mut segment: Segment) -> Segment {
         let key = (segment.destination.port(), segment.source.port());
@@ -387,6 +394,7 @@ impl Script {
                     let reply = self.envelope.arp(false, self.envelope.source, arp.sender.1);
                     self.host.receive_frame(&reply, Notes::default());
                 }
+                self.arps.push(*arp);
                 continue;
             }
             if let Body::Ip(_, Transport::Tcp(segment)) = &said.decoded.body

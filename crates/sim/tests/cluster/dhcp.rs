@@ -26,12 +26,14 @@ struct Server {
     mtu: u16,
     /// By which queue its next answer comes.
     queue: usize,
+    /// Whether its answers go to all.
+    broadcasts: bool,
     heard: Vec<u8>,
 }
 
 impl Server {
     fn new(queue: usize) -> Self {
-        Self { mtu: 1_400, queue, heard: Vec::new() }
+        Self { mtu: 1_400, queue, broadcasts: false, heard: Vec::new() }
     }
 
     fn requests(cluster: &mut Cluster) -> Vec<Request> {
@@ -68,10 +70,10 @@ impl Server {
             message.extend(self.mtu.to_be_bytes());
         }
         message.push(255);
-        let to = if kind == 6 { Ipv4Addr::BROADCAST } else { LEASED };
-        let envelope = cluster.envelope();
-        let envelope = Envelope { destination: to, ..envelope };
-        let envelope = if kind == 6 { envelope.to_everyone() } else { envelope };
+        let envelope = match kind == 6 || self.broadcasts {
+            true => cluster.envelope().to_everyone().to_address(Ipv4Addr::BROADCAST),
+            false => cluster.envelope().to_address(LEASED),
+        };
         envelope.udp(67, 68, &message)
     }
 
@@ -131,10 +133,10 @@ fn addresses(cluster: &Cluster) -> Vec<Vec<IpAddr>> {
 
 #[test]
 fn a_lease_is_obtained_whichever_queue_the_replies_come_by_and_every_shard_has_it() {
-    for queue in 0..4 {
+    for (queue, broadcasts) in (0..4).flat_map(|queue| [(queue, false), (queue, true)]) {
         let mut cluster = unconfigured(&[0, 1, 2, 3], queue as u64);
         start(&mut cluster);
-        let mut server = Server::new(queue);
+        let mut server = Server { broadcasts, ..Server::new(queue) };
         server.serve_for(&mut cluster, 12);
         assert_eq!((state(&cluster), server.heard.as_slice()), (DhcpState::Bound, &[1, 3][..]), "{queue}");
         assert_eq!(addresses(&cluster), vec![vec![IpAddr::V4(LEASED)]; 4]);
@@ -145,7 +147,10 @@ fn a_lease_is_obtained_whichever_queue_the_replies_come_by_and_every_shard_has_i
             assert_eq!((far.mtu, far.source), (1_400, IpAddr::V4(LEASED)));
         }
         let handed = cluster.total(|counters| counters.mesh.handed_over);
-        assert_eq!(handed, if queue == 0 { 0 } else { 2 });
+        assert!(
+            !broadcasts || handed == if queue == 0 { 0 } else { 2 },
+            "what is to all stays where it arrives"
+        );
     }
 }
 
@@ -154,7 +159,7 @@ fn a_filter_on_the_first_shard_alone_misses_what_arrives_at_another() {
     for (queue, bound) in [(0, true), (1, false)] {
         let mut cluster = unconfigured(&[0], 7);
         start(&mut cluster);
-        let mut server = Server::new(queue);
+        let mut server = Server { broadcasts: true, ..Server::new(queue) };
         server.serve_for(&mut cluster, 12);
         assert_eq!(state(&cluster) == DhcpState::Bound, bound, "queue {queue}");
     }
@@ -197,7 +202,13 @@ fn an_address_that_somebody_has_is_declined() {
         let mut cluster = unconfigured(&[0, 1, 2, 3], 5);
         start(&mut cluster);
         let mut server = Server::new(0);
-        assert!(cluster.drive_until(|it| { server.serve(it); state(it) == DhcpState::Probing }, secs(5)));
+        assert!(cluster.drive_until(
+            |it| {
+                server.serve(it);
+                state(it) == DhcpState::Probing
+            },
+            secs(5)
+        ));
         cluster.drive_for(ms(10));
         let squatter = Envelope { source_mac: [2, 0, 0, 0, 0, 9], ..cluster.envelope() };
         cluster.inject(queue, &squatter.to_everyone().arp(true, LEASED, LEASED));

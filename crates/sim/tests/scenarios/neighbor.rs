@@ -172,7 +172,7 @@ fn a_packet_in_our_own_name_is_refused() {
     let ours = script.host.address();
     let claim = script.envelope.to_everyone().arp(true, ours, ours);
     script.inject_frame(&claim);
-    assert_eq!(script.host.counters().drops.bad_arp, 1);
+    assert_eq!(script.host.counters().control.address_conflicts, 1);
     assert_eq!(script.host.shard().neighbors().count(), 0);
 }
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use sunstar_sim::craft::Envelope;
-use sunstar_sim::decode::{Arp, Body};
+use sunstar_sim::decode::Arp;
 use sunstar_sim::{Script, ms, secs};
 use sunstar_stack::{InterfaceAddress, InterfaceId};
 
@@ -13,15 +13,6 @@ fn squatter(script: &Script) -> Envelope {
     Envelope { source_mac: [2, 0, 0, 0, 0, 9], ..script.envelope }
 }
 
-/// The ARP packets said meanwhile.
-fn said(script: &mut Script) -> Vec<Arp> {
-    let arp = |heard: sunstar_sim::Heard| match heard.frame.body {
-        Body::Arp(arp) => Some(arp),
-        _ => None,
-    };
-    script.heard().into_iter().filter_map(arp).collect()
-}
-
 fn is_announcement(arp: &Arp, address: Ipv4Addr) -> bool {
     arp.request && (arp.sender.1, arp.target.1) == (address, address)
 }
@@ -29,14 +20,16 @@ fn is_announcement(arp: &Arp, address: Ipv4Addr) -> bool {
 #[test]
 fn an_address_is_announced_twice_when_it_becomes_ours() {
     let mut script = Script::builder().host(|host| host.shard.neighbor.announcements = 2).build();
+    script.host.shard_mut();
     script.drive_for(ms(100));
-    assert!(said(&mut script).iter().all(|arp| is_announcement(arp, OWN)), "at the start");
+    let first = script.arps();
+    assert!(first.len() == 1 && is_announcement(&first[0], OWN), "{first:?}");
     script.drive_for(secs(10));
-    assert_eq!(said(&mut script).len(), 1, "and again two seconds later");
+    assert_eq!(script.arps().len(), 1, "and again two seconds later");
     let other = InterfaceAddress { address: [10, 0, 0, 8].into(), prefix: 24 };
     script.host.shard_mut().add_address(InterfaceId::DEVICE, other);
     script.drive_for(secs(10));
-    let announced = said(&mut script);
+    let announced = script.arps();
     assert!(announced.len() == 2 && announced.iter().all(|arp| is_announcement(arp, [10, 0, 0, 8].into())));
 }
 
@@ -48,12 +41,12 @@ fn an_address_that_another_station_claims_is_defended_but_not_without_end() {
         script.inject_frame(&claim);
         script.drive_for(ms(100));
     }
-    let defences = said(&mut script);
+    let defences = script.arps();
     assert!(defences.len() == 1 && is_announcement(&defences[0], OWN), "{defences:?}");
     script.drive_for(secs(10));
     script.inject_frame(&claim);
     script.settle();
-    assert_eq!(said(&mut script).len(), 1, "ten seconds later it is again");
+    assert_eq!(script.arps().len(), 1, "ten seconds later it is again");
     let conflict = *script.host.shard().conflicts().next().unwrap();
     assert_eq!((conflict.times, conflict.station.0), (51, [2, 0, 0, 0, 0, 9]));
     let counters = script.host.counters().control;
