@@ -1,6 +1,7 @@
 //! The `sunstar` command: a server, a ping, a yardstick, a dashboard and a switchboard for a TCP/IP stack in this process.
 
 mod control;
+mod dhcp;
 mod failure;
 mod http;
 mod network;
@@ -61,6 +62,11 @@ fn main() -> ExitCode {
             Ok(change) => set::run(&options, change)
                 .map_or_else(|failure| fail(options.json, &failure, 1), |()| ExitCode::SUCCESS),
             Err(error) => fail(options.json, &error, WRONG_OPTIONS),
+        },
+        Command::Dhcp(options) => match dhcp::run(&options) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => 1.into(),
+            Err(failure) => fail(options.json, &failure, 2),
         },
         Command::Ping(options) => match options.check() {
             Ok(()) => match ping::run(options) {

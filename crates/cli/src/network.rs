@@ -1,11 +1,20 @@
 //! From options to a network.
 
-use sunstar::{Builder, Device, Embedded, Publish, Tap};
+use sunstar::{Builder, Device, DhcpConfig, Embedded, Publish, Tap};
 
 use crate::options::{DeviceName, NetworkOptions, PublishedPort};
 
 /// Describes the network that the options ask for.
 pub(crate) fn builder(options: &NetworkOptions, publish: &[PublishedPort]) -> Builder {
+    builder_with(options, publish, &DhcpConfig::default())
+}
+
+/// The same, with settings for the DHCP client, should there be one.
+pub(crate) fn builder_with(
+    options: &NetworkOptions,
+    publish: &[PublishedPort],
+    client: &DhcpConfig,
+) -> Builder {
     let device = match options.device() {
         DeviceName::Embedded => {
             let publish = publish.iter().map(|it| Publish { host: it.host, port: it.port }).collect();
@@ -23,6 +32,9 @@ pub(crate) fn builder(options: &NetworkOptions, publish: &[PublishedPort]) -> Bu
     }
     if !options.weights.is_empty() {
         builder = builder.weights(options.weights.clone());
+    }
+    if options.dhcp {
+        builder = builder.dhcp(client.clone());
     }
     if let Some(gateway) = options.gateway {
         builder = builder.gateway(gateway.into());

@@ -1,5 +1,6 @@
 //! What the command is told: arguments, and a TOML file whose keys are the same options.
 
+mod dhcp;
 mod perf;
 mod ping;
 mod serve;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+pub(crate) use dhcp::DhcpOptions;
 pub(crate) use perf::{PerfOptions, Test};
 pub(crate) use ping::PingOptions;
 pub(crate) use serve::{Control, ServeOptions, ServeSettings};
@@ -46,7 +48,7 @@ pub(crate) enum OptionsError {
     },
     /// A tap without an address.
     #[error(
-        "the stack needs an address of its own on {0}: give one with --address, like --address 10.0.0.2/24"
+        "the stack needs an address of its own on {0}: give one with --address, like --address 10.0.0.2/24, or have it asked for with --dhcp"
     )]
     NoAddress(DeviceName),
     /// A port published where nothing publishes.
@@ -93,7 +95,7 @@ pub(crate) enum OptionsError {
     name = "sunstar",
     version,
     about = "A user-space TCP/IP stack that shares nothing between cores",
-    after_help = "Exit codes: 0 success; `serve`, `perf`, `top`, `show`, `set`: 1 it could not run, or was refused; `ping`: 1 no reply came, 2 any other \
+    after_help = "Exit codes: 0 success; `serve`, `perf`, `top`, `show`, `set`: 1 it could not run, or was refused; `ping`, `dhcp`: 1 no reply came, 2 any other \
                   failure; all: 2 the options are wrong.",
     arg_required_else_help = true
 )]
@@ -118,6 +120,8 @@ pub(crate) enum Command {
     Set(SetOptions),
     /// Send ICMP echo requests from a TCP/IP stack in this process
     Ping(PingOptions),
+    /// Ask DHCP servers for a lease, and show how it goes
+    Dhcp(DhcpOptions),
 }
 
 /// How the stack is connected.
@@ -132,6 +136,10 @@ pub(crate) struct NetworkOptions {
     /// An address of the stack with its prefix length; may be repeated [default: the embedded device has one]
     #[arg(long, value_name = "CIDR")]
     pub(crate) address: Vec<Cidr>,
+    /// Have the device configured by DHCP: address, router, MTU, name servers
+    #[arg(long)]
+    #[serde(default, rename = "use_dhcp")]
+    pub(crate) dhcp: bool,
     /// The router that everything beyond the own network goes to
     #[arg(long, value_name = "IP")]
     pub(crate) gateway: Option<Ipv4Addr>,
@@ -161,6 +169,7 @@ impl NetworkOptions {
         Self {
             device: self.device.or(other.device),
             address: either(self.address, other.address),
+            dhcp: self.dhcp || other.dhcp,
             gateway: self.gateway.or(other.gateway),
             mtu: self.mtu.or(other.mtu),
             shards: self.shards.or(other.shards),
@@ -187,7 +196,9 @@ impl NetworkOptions {
     /// `NoAddress` for a tap without an address.
     fn check(&self) -> Result<(), OptionsError> {
         match self.device() {
-            device @ DeviceName::Tap(_) if self.address.is_empty() => Err(OptionsError::NoAddress(device)),
+            device @ DeviceName::Tap(_) if self.address.is_empty() && !self.dhcp => {
+                Err(OptionsError::NoAddress(device))
+            }
             _ => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
-use sunstar::ShardConfig;
+use sunstar::{DhcpConfig, ShardConfig};
 
 use super::{DeviceName, NetworkOptions, OptionsError, PublishedPort, either};
 
@@ -45,7 +45,7 @@ pub(crate) struct ServeOptions {
     /// Print JSON, an object a line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Read further options from a TOML file: keys like the arguments', and the stack's own settings in `[stack]`
+    /// Read further options from a TOML file: keys like the arguments', the stack's own settings in `[stack]`, and the DHCP client's in `[dhcp_client]`
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
@@ -56,6 +56,9 @@ pub(crate) struct ServeOptions {
     /// The stack's own settings; in a file only.
     #[arg(skip)]
     pub(crate) stack: ShardConfig,
+    /// The DHCP client's settings; in a file only.
+    #[arg(skip)]
+    pub(crate) dhcp_client: DhcpConfig,
 }
 
 /// What `sunstar serve` is to do: complete, and free of contradictions.
@@ -65,6 +68,8 @@ pub(crate) struct ServeSettings {
     pub(crate) network: NetworkOptions,
     /// The stack's own settings.
     pub(crate) stack: ShardConfig,
+    /// The DHCP client's.
+    pub(crate) dhcp_client: DhcpConfig,
     /// Which ports can be reached at the machine.
     pub(crate) publish: Vec<PublishedPort>,
     /// The port HTTP is served on.
@@ -128,6 +133,7 @@ impl ServeOptions {
             config: self.config,
             network: self.network.or(file.network),
             stack: file.stack,
+            dhcp_client: file.dhcp_client,
         }
     }
 
@@ -164,6 +170,7 @@ impl ServeOptions {
             chargen: services[2].1,
             network: self.network,
             stack: self.stack,
+            dhcp_client: self.dhcp_client,
             dir: self.dir,
             json: self.json,
         })

@@ -45,7 +45,7 @@ pub(crate) fn run(settings: ServeSettings) -> Result<(), Failure> {
         settings,
     };
     let settings = &server.settings;
-    let mut builder = network::builder(&settings.network, &settings.publish)
+    let mut builder = network::builder_with(&settings.network, &settings.publish, &settings.dhcp_client)
         .config(settings.stack.clone())
         .shutdown_deadline(CLOSE);
     if let Some(control) = &server.control {
@@ -96,6 +96,15 @@ impl Server {
         let mut signals = Signals::listen()?;
         let output = Output::new(self.settings.json);
         let mut services = self.start(net).await?;
+        if self.settings.network.dhcp {
+            tokio::select! {
+                configured = net.configured() => report::leased(output, &configured?)?,
+                () = signals.next() => {
+                    self.stop.send_replace(true);
+                    return Ok(());
+                }
+            }
+        }
         report::ready(output, net, &self.settings, self.control.as_deref()).await?;
         tokio::select! {
             ended = services.join_next() => return ended.map_or(Ok(()), flatten),

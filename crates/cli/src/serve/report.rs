@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use serde_json::json;
-use sunstar::{InterfaceAddress, Net, Publish, ShardStats};
+use sunstar::{InterfaceAddress, Lease, Net, Publish, ShardStats};
 
 use crate::options::{Control, ServeSettings};
 use crate::output::Output;
@@ -60,6 +60,12 @@ pub(super) async fn ready(
         "chargen": chargen,
     });
     output.say(text, json)
+}
+
+/// Says what a DHCP server granted.
+pub(super) fn leased(output: Output, lease: &Lease) -> io::Result<()> {
+    let text = format!("{}/{} is leased from {}", lease.address, lease.prefix, lease.server);
+    output.say(text, json!({ "lease": lease }))
 }
 
 /// Says what went through the server.

@@ -7,7 +7,9 @@
 //! A shard goes on serving meanwhile: it lists so many lines at most, walks nothing that is longer, and the rest is done
 //! on a thread that is no shard.
 
+mod conflicts;
 mod counters;
+mod dhcp;
 mod interfaces;
 mod neighbors;
 mod ports;
@@ -26,7 +28,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use conflicts::{Conflict, Conflicts};
 pub use counters::{Counter, Counters};
+pub use dhcp::Dhcp;
 pub use interfaces::{Interface, Interfaces};
 pub use neighbors::{Neighbor, Neighbors};
 pub use ports::{Port, Ports};
@@ -117,6 +121,10 @@ sections! {
     routes: Routes,
     /// The stations of the neighbours, and which shard asks for each.
     neighbors: Neighbors,
+    /// Stations that claim addresses of this host.
+    conflicts: Conflicts,
+    /// How the DHCP client stands, and the lease it has.
+    dhcp: Dhcp,
     /// TCP connections and listeners, UDP sockets, echo sockets.
     sockets: Sockets,
     /// The ports that have an owner, which is asked before the hash is.
