@@ -204,7 +204,16 @@ impl Service {
         deadline: Duration,
         find: impl Fn(&str) -> Option<T>,
     ) -> Result<T, ProcessError> {
-        self.stdout.wait_for(deadline, |text| text.lines().find_map(&find)).map_err(|why| {
+        self.wait_for_output(deadline, |text| text.lines().find_map(&find))
+    }
+
+    /// Waits until there is something in all that the standard output has so far.
+    pub(crate) fn wait_for_output<T>(
+        &self,
+        deadline: Duration,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, ProcessError> {
+        self.stdout.wait_for(deadline, find).map_err(|why| {
             // The reason for an early end may still be on its way.
             if why == Transcript::ENDED {
                 self.stderr.wait_closed(Duration::from_secs(1));

@@ -83,8 +83,13 @@ const SS: Tool = Tool::debian("ss", "iproute2");
 pub(crate) const VALGRIND: Tool = Tool::debian("valgrind", "valgrind");
 const NGINX: Tool = Tool::debian("nginx", "nginx-light");
 
+const DNSMASQ: Tool = Tool::debian("dnsmasq", "dnsmasq-base");
+const DHCPD: Tool = Tool::debian("dhcpd", "isc-dhcp-server");
+const KEA: Tool = Tool::debian("kea-dhcp4", "kea-dhcp4-server");
+
 /// What the interop cases call.
-pub(crate) const INTEROP: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, SETPRIV, CHROMIUM];
+pub(crate) const INTEROP: &[Tool] =
+    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, SETPRIV, CHROMIUM, DNSMASQ, DHCPD, KEA];
 
 /// What the acceptance calls besides.
 pub(crate) const ACCEPTANCE: &[Tool] =

@@ -50,6 +50,9 @@ async fn show(net: Net, options: &DhcpOptions) -> Result<bool, Failure> {
             () = tokio::time::sleep_until(deadline), if !leased => break,
         }
     }
+    if leased {
+        net.release_lease().await?;
+    }
     let counters = net.shard_stats().map(|shard| shard.counters.dhcp).unwrap_or_default();
     let counted = counters.iter().filter(|(_, count)| *count > 0);
     let counted: Vec<_> =

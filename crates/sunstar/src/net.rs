@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use sunstar_stack::time::Instant;
 use sunstar_stack::{
-    ConnectOptions, FilterId, InterfaceAddress, InterfaceId, Lease, ListenOptions, PacketFilter, Shard,
-    SocketError, TcpInfo,
+    ConnectOptions, DhcpState, FilterId, InterfaceAddress, InterfaceId, Lease, ListenOptions, PacketFilter,
+    Shard, SocketError, TcpInfo,
 };
 use tokio::task::JoinHandle;
 
@@ -33,6 +33,9 @@ use crate::udp::UdpSocket;
 
 /// How long a shard may take to answer for its counters.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take to give a lease back.
+const RELEASE: Duration = Duration::from_millis(500);
 
 /// A handle to the network of the shard a task runs on. Cheap to clone; it stays on its thread.
 #[derive(Clone, Debug)]
@@ -194,6 +197,28 @@ impl Net {
         let lease = told.ok().and_then(|status| status.as_ref()?.lease.clone());
         let message = "the stack is not configured by DHCP; ask for it (Builder::dhcp)";
         lease.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    /// Gives the lease back and asks for no other; returns when the server has been told, or a moment later. What
+    /// [`Builder::run`](crate::Builder::run) does at its end.
+    ///
+    /// # Errors
+    /// The first shard has ended.
+    pub async fn release_lease(&self) -> io::Result<()> {
+        let release = |net: Net| async move {
+            net.engine.call(|shard| {
+                shard.dhcp_release();
+                Ok(())
+            })
+        };
+        self.on_shard(0, release).await.map_err(io::Error::other)??;
+        let mut status = self.dhcp.subscribe();
+        let is_done = |status: &Option<DhcpStatus>| {
+            status.as_ref().is_none_or(|status| status.state == DhcpState::Stopped)
+        };
+        // A server that cannot be found is not waited for.
+        let _ = tokio::time::timeout(RELEASE, status.wait_for(is_done)).await;
+        Ok(())
     }
 
     /// Installs a packet filter on every shard, behind those already there: none of the stack's packets misses it once this

@@ -5,6 +5,7 @@
 
 mod browser;
 mod capture;
+mod dhcp;
 mod embedded;
 mod http;
 mod load;
@@ -63,6 +64,11 @@ const CASES: &[Case] = cases![
     shards::two_shards_without_the_program_forward_and_answer_every_request,
     shards::four_shards_serve_through_one_queue,
     shards::four_shards_serve_through_two_queues,
+    dhcp::leases_are_obtained_renewed_and_given_back,
+    dhcp::a_server_that_has_moved_is_found_at_t2,
+    dhcp::a_refusal_is_heeded_and_another_lease_obtained,
+    dhcp::an_address_that_somebody_has_is_declined,
+    dhcp::four_shards_are_configured_and_serve,
     capture::tshark_finds_nothing_wrong_in_the_server_s_own_capture,
     embedded::an_unprivileged_user_serves_on_the_machine_s_loopback,
     embedded::a_tap_without_permission_is_refused_with_advice,

@@ -56,6 +56,8 @@ pub(crate) struct Leasing {
     client: DhcpClient,
     timer: Option<TimerId>,
     applied: Applied,
+    /// The state that was told last.
+    told: Option<DhcpState>,
     /// Whether anything has changed since it was last asked.
     news: bool,
 }
@@ -78,7 +80,7 @@ impl Shard {
         let core = &mut self.core;
         let mac = core.interfaces.get(InterfaceId::DEVICE).mac;
         let client = DhcpClient::new(config.clone(), mac, &mut core.random, core.now, remembered);
-        self.leasing = Some(Leasing { client, timer: None, applied, news: true });
+        self.leasing = Some(Leasing { client, timer: None, applied, told: None, news: true });
         self.follow_dhcp();
         Ok(())
     }
@@ -185,6 +187,7 @@ impl Shard {
             self.apply_lease(Applied::default());
         }
         let Some(leasing) = &mut self.leasing else { return };
+        leasing.news |= leasing.told.replace(leasing.client.state()) != Some(leasing.client.state());
         if leasing.client.wants_transmit() {
             self.core.want.set(InterfaceId::DEVICE, Provider::Dhcp);
         }

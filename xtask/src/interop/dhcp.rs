@@ -1,0 +1,272 @@
+//! DHCP against real servers: dnsmasq, ISC's and Kea. Each gives short leases on a tap's kernel end.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::namespace::Namespace;
+use super::stage::{KERNEL, Stage, TAP};
+use crate::failure::{Failure, ensure};
+use crate::process::{self, Service};
+
+/// How long anything here may take: leases of ten seconds are lost and found in it.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Another address of the kernel's, for a server that has moved.
+const MOVED: &str = "10.77.0.3";
+
+/// The first address a server gives away.
+const FIRST: &str = "10.77.0.50";
+
+/// A DHCP server program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    Dnsmasq,
+    Isc,
+    Kea,
+}
+
+const PROGRAMS: [Program; 3] = [Program::Dnsmasq, Program::Isc, Program::Kea];
+
+impl Program {
+    /// Starts it on the tap's kernel end: leases of `network` (three bytes), from .50 on, short ones where the server can,
+    /// renewed after three seconds and rebound after six.
+    fn start(self, stage: &Stage, namespace: &Namespace, network: &str) -> Result<Service, Failure> {
+        let path = |name: &str| stage.file(name).to_string_lossy().into_owned();
+        let write = |name: &str, text: String| {
+            fs::write(stage.file(name), text).map_err(Failure::io(format!("write {name}")))
+        };
+        let (first, last) = (format!("{network}.50"), format!("{network}.60"));
+        let mut command = match self {
+            Self::Dnsmasq => {
+                let mut command = logged(namespace, "dnsmasq");
+                command.args([
+                    "--no-daemon",
+                    "--conf-file=/dev/null",
+                    "--port=53",
+                    "--no-resolv",
+                    "--no-hosts",
+                ]);
+                command.args(["--bind-dynamic", "--interface", TAP, "--no-ping", "--dhcp-sequential-ip"]);
+                command.args(["--dhcp-authoritative", "--user=root", "--pid-file"]);
+                command.arg(format!("--dhcp-leasefile={}", path("dnsmasq.leases")));
+                command.arg(format!("--dhcp-range={first},{last},255.255.255.0,120"));
+                command.args(["--dhcp-option-force=option:T1,3", "--dhcp-option-force=option:T2,6"]);
+                command.args(["--domain=one.test", "--expand-hosts"]);
+                command.args(["--host-record=server.one.test,10.77.0.1"]);
+                // So many that they fit no datagram.
+                (1..=150).for_each(|at| {
+                    command.arg(format!("--host-record=many.one.test,10.99.0.{at}"));
+                });
+                command
+            }
+            Self::Isc => {
+                write(
+                    "dhcpd.conf",
+                    format!(
+                        "authoritative; ddns-update-style none; ping-check false;\n\
+                         default-lease-time 10; max-lease-time 10; min-lease-time 5;\n\
+                         subnet {network}.0 netmask 255.255.255.0 {{\n  range {first} {last};\n  \
+                         option routers {network}.1; option domain-name-servers {network}.1;\n  \
+                         option domain-name \"one.test\";\n  option dhcp-renewal-time 3; \
+                         option dhcp-rebinding-time 6;\n}}\n"
+                    ),
+                )?;
+                write("dhcpd.leases", String::new())?;
+                let mut command = logged(namespace, "dhcpd");
+                command.args(["-4", "-f", "-d", "-cf", &path("dhcpd.conf"), "-lf", &path("dhcpd.leases")]);
+                command.args(["-pf", &path("dhcpd.pid"), TAP]);
+                command
+            }
+            Self::Kea => {
+                let settings = serde_json::json!({ "Dhcp4": {
+                    // The tap has no carrier before the client is there.
+                    "interfaces-config": {
+                        "interfaces": [TAP], "dhcp-socket-type": "raw",
+                        "service-sockets-max-retries": 150, "service-sockets-retry-wait-time": 100,
+                    },
+                    "lease-database": { "type": "memfile", "persist": false },
+                    "authoritative": true, "valid-lifetime": 10, "renew-timer": 3, "rebind-timer": 6,
+                    "subnet4": [{
+                        "subnet": format!("{network}.0/24"),
+                        "pools": [{ "pool": format!("{first} - {last}") }],
+                        "option-data": [
+                            { "name": "routers", "data": format!("{network}.1") },
+                            { "name": "domain-name-servers", "data": format!("{network}.1") },
+                            { "name": "domain-name", "data": "one.test" },
+                        ],
+                    }],
+                }});
+                write("kea.json", settings.to_string())?;
+                let mut command = logged(namespace, "kea-dhcp4");
+                command.args(["-c", &path("kea.json")]);
+                for variable in ["KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR"] {
+                    command.env(variable, path(""));
+                }
+                command
+            }
+        };
+        let server = stage.start(&mut command)?;
+        let ready = match self {
+            Self::Dnsmasq => "DHCP, sockets bound exclusively to interface",
+            Self::Isc => "Sending on   Socket/fallback",
+            Self::Kea => "DHCP4_STARTED",
+        };
+        server.wait_for_line(DEADLINE, |line| line.contains(ready).then_some(()))?;
+        Ok(server)
+    }
+}
+
+/// A namespace with the tap there already, its kernel end at this address.
+fn network(address: &str) -> Result<Namespace, Failure> {
+    let namespace = Namespace::new("dhcp")?;
+    namespace.ip(&["tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue", "vnet_hdr"])?;
+    namespace.bring_up(TAP, &format!("{address}/24"))?;
+    Ok(namespace)
+}
+
+fn client(stage: &Stage, namespace: &Namespace, arguments: &[&str]) -> Command {
+    let mut command = namespace.command(&stage.sunstar().to_string_lossy());
+    command.args(["dhcp", TAP, "--json", "--hold"]).args(arguments);
+    command
+}
+
+/// A command whose two outputs are one: servers say on either of them that they are ready.
+fn logged(namespace: &Namespace, program: &str) -> Command {
+    let mut command = namespace.command("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 2>&1", program]);
+    command
+}
+
+/// What a client says of itself.
+struct Said {
+    state: String,
+    address: String,
+    server: String,
+    /// When the lease was asked for, in microseconds.
+    obtained: u64,
+}
+
+/// Waits until a client says something.
+fn until(client: &Service, is_it: impl Fn(&Said) -> bool) -> Result<Said, Failure> {
+    let said = client.wait_for_line(DEADLINE, |line| {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let said = Said {
+            state: text(&value["state"]),
+            address: text(&value["lease"]["address"]),
+            server: text(&value["lease"]["server"]),
+            obtained: value["lease"]["obtained"].as_u64().unwrap_or_default(),
+        };
+        is_it(&said).then_some(said)
+    })?;
+    Ok(said)
+}
+
+/// Waits for a lease of this server.
+fn until_bound(client: &Service, server: &str) -> Result<Said, Failure> {
+    until(client, |said| said.state == "bound" && said.server == server)
+}
+
+/// Asks a client to end, which gives its lease back.
+fn stop(client: Service) -> Result<(), Failure> {
+    let finished = client.terminate(DEADLINE)?;
+    ensure!(finished.status.success(), "it ended with {}\n{}", finished.status, finished.output());
+    ensure!(finished.stdout.contains("\"releases_sent\":1"), "no release:\n{}", finished.output());
+    Ok(())
+}
+
+pub(super) fn leases_are_obtained_renewed_and_given_back(stage: &Stage) -> Result<(), Failure> {
+    for program in PROGRAMS {
+        let namespace = network(KERNEL)?;
+        let server = program.start(stage, &namespace, "10.77.0")?;
+        let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
+        let lease = until_bound(&client, KERNEL)?;
+        ensure!(lease.address == FIRST, "{program:?}: {} is not the first it has", lease.address);
+        until(&client, |said| said.address == FIRST && said.obtained > lease.obtained)?;
+        stop(client)?;
+        server.terminate(DEADLINE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn a_server_that_has_moved_is_found_at_t2(stage: &Stage) -> Result<(), Failure> {
+    for program in PROGRAMS {
+        let namespace = network(KERNEL)?;
+        let server = program.start(stage, &namespace, "10.77.0")?;
+        let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
+        until_bound(&client, KERNEL)?;
+        server.terminate(DEADLINE)?;
+        // Nobody answers at T1.
+        namespace.ip(&["address", "add", &format!("{MOVED}/24"), "dev", TAP])?;
+        namespace.ip(&["address", "del", &format!("{KERNEL}/24"), "dev", TAP])?;
+        let server = program.start(stage, &namespace, "10.77.0")?;
+        let lease = until_bound(&client, MOVED)?;
+        ensure!(lease.address == FIRST, "{program:?}: {} in place of the one it had", lease.address);
+        stop(client)?;
+        server.terminate(DEADLINE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn a_refusal_is_heeded_and_another_lease_obtained(stage: &Stage) -> Result<(), Failure> {
+    for program in PROGRAMS {
+        let namespace = network(KERNEL)?;
+        let server = program.start(stage, &namespace, "10.77.0")?;
+        let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
+        until_bound(&client, KERNEL)?;
+        server.terminate(DEADLINE)?;
+        // The same link is another network from now on.
+        namespace.ip(&["address", "add", "10.78.0.1/24", "dev", TAP])?;
+        namespace.ip(&["address", "del", &format!("{KERNEL}/24"), "dev", TAP])?;
+        let server = program.start(stage, &namespace, "10.78.0")?;
+        let lease = until_bound(&client, "10.78.0.1")?;
+        ensure!(lease.address.starts_with("10.78.0."), "{program:?}: {}", lease.address);
+        let finished = client.terminate(DEADLINE)?;
+        ensure!(
+            !finished.stdout.contains("\"naks_received\":0"),
+            "{program:?}: no NAK\n{}",
+            finished.output()
+        );
+        server.terminate(DEADLINE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn an_address_that_somebody_has_is_declined(stage: &Stage) -> Result<(), Failure> {
+    for program in PROGRAMS {
+        let namespace = network(KERNEL)?;
+        // The kernel answers for an address of any of its interfaces.
+        namespace.ip(&["address", "add", &format!("{FIRST}/32"), "dev", "lo"])?;
+        let server = program.start(stage, &namespace, "10.77.0")?;
+        let client = stage.start(&mut client(stage, &namespace, &[]))?;
+        until(&client, |said| said.state == "declined")?;
+        let lease = until_bound(&client, KERNEL)?;
+        ensure!(lease.address != FIRST, "{program:?}: {FIRST} is in use");
+        stop(client)?;
+        server.terminate(DEADLINE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn four_shards_are_configured_and_serve(stage: &Stage) -> Result<(), Failure> {
+    let namespace = network(KERNEL)?;
+    let server = Program::Dnsmasq.start(stage, &namespace, "10.77.0")?;
+    for steering in [&[][..], &["--software-steering"]] {
+        let mut command = namespace.command(&stage.sunstar().to_string_lossy());
+        command.args(["serve", "--json", "--no-control", "--device", &format!("tap:{TAP}"), "--dhcp"]);
+        command.args(["--shards", "4", "--queues", "4"]).args(steering);
+        let served = stage.start_server(&mut command)?;
+        let mut client = namespace.command("curl");
+        // Connections enough for every shard.
+        client.args(["--silent", "--show-error", "--fail", "--output", "/dev/null", "--no-keepalive"]);
+        let url = format!("http://{FIRST}/?[1-40]");
+        process::capture_success(client.args(["--header", "Connection: close", &url]), DEADLINE)?;
+        let finished = served.terminate(DEADLINE)?;
+        ensure!(finished.status.success(), "it ended with {}\n{}", finished.status, finished.output());
+    }
+    server.terminate(DEADLINE)?;
+    Ok(())
+}
