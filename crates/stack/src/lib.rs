@@ -70,7 +70,7 @@ pub use counters::{
 pub use dhcp::{
     ClasslessRoute, DhcpClient, DhcpEvent, DhcpState, DhcpTransmit, Lease, LeaseTerm, LostReason,
 };
-pub use ip::icmp::{EchoKey, EchoReply, EchoRequest};
+pub use ip::icmp::{EchoAnswer, EchoKey, EchoReply, EchoRequest};
 pub use ip::{
     FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces, PacketFilter,
     Path, ReassemblyInfo, Route, Routes, Verdict,

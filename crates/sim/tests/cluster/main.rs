@@ -1,5 +1,6 @@
 //! Many shards in virtual time: what is whose, what all know, and what a shard in trouble costs the others.
 
+mod echo;
 mod flood;
 mod forwarding;
 mod fragments;

@@ -36,6 +36,9 @@ impl Tcp {
             }
             // RFC 9293 MUST-56: no reason to give up, but what to say when the connection is given up.
             ErrorKind::Soft(_) if outstanding => connection.soft_error = Some(SocketError::HostUnreachable),
+            ErrorKind::NotUnderstood if outstanding => {
+                connection.soft_error = Some(SocketError::ParameterProblem);
+            }
             _ => core.counters.drops.icmp_ignored += 1,
         }
     }

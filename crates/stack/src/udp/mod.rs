@@ -113,6 +113,7 @@ impl Udp {
         remote: SocketAddr,
     ) -> Result<(), SocketError> {
         let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        socket.may_send_to(core, remote.ip())?;
         let chosen = (!socket.local.ip().is_unspecified()).then_some(socket.local.ip());
         let path = core
             .path(remote.ip(), chosen)
@@ -270,9 +271,14 @@ impl Udp {
         let from = SocketAddr::new(error.remote, remote);
         let Some(key) = self.lookup(error.local, local, from) else { return };
         let Some(socket) = self.sockets.get_mut(key) else { return };
+        let told = match error.kind {
+            ErrorKind::Refused => SocketError::ConnectionRefused,
+            ErrorKind::NotUnderstood => SocketError::ParameterProblem,
+            ErrorKind::Soft(_) | ErrorKind::TooBig => return,
+        };
         // As on Linux, only a connected socket hears of it: another would not know which datagram.
-        if socket.remote == Some(from) && error.kind == ErrorKind::Refused {
-            socket.error = Some(SocketError::ConnectionRefused);
+        if socket.remote == Some(from) {
+            socket.error = Some(told);
             core.ready.set(&mut socket.ready, Ready::READABLE, SocketHandle::Udp(key));
         }
     }
@@ -341,6 +347,12 @@ impl Udp {
     /// Whether datagrams too large for their path are cut.
     pub(crate) fn set_fragmentation(&mut self, key: UdpKey, allowed: bool) -> Result<(), SocketError> {
         self.sockets.get_mut(key).ok_or(SocketError::Closed)?.may_fragment = allowed;
+        Ok(())
+    }
+
+    /// Whether a socket may send to everyone on a network.
+    pub(crate) fn set_broadcast(&mut self, key: UdpKey, allowed: bool) -> Result<(), SocketError> {
+        self.sockets.get_mut(key).ok_or(SocketError::Closed)?.may_broadcast = allowed;
         Ok(())
     }
 
