@@ -1,5 +1,6 @@
-//! The `sunstar` command: a server, a ping, a yardstick and a dashboard for a TCP/IP stack in this process.
+//! The `sunstar` command: a server, a ping, a traceroute, a yardstick and a dashboard for a TCP/IP stack in this process.
 
+mod answers;
 mod failure;
 mod http;
 mod network;
@@ -10,6 +11,7 @@ mod ping;
 mod serve;
 mod signals;
 mod top;
+mod traceroute;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -53,6 +55,14 @@ fn main() -> ExitCode {
         }
         Command::Ping(options) => match options.check() {
             Ok(()) => match ping::run(options) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => 1.into(),
+                Err(failure) => fail(json, &failure, 2),
+            },
+            Err(error) => fail(json, &error, WRONG_OPTIONS),
+        },
+        Command::Traceroute(options) => match options.check() {
+            Ok(()) => match traceroute::run(options) {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => 1.into(),
                 Err(failure) => fail(json, &failure, 2),

@@ -117,11 +117,12 @@ pub use sunstar_device::wire;
 pub use sunstar_packet::{Buffer, Fragment, Packet};
 pub use sunstar_stack::time;
 pub use sunstar_stack::{
-    ConnectOptions, Counters, EchoReply, EchoRequest, FilterId, InterfaceAddress, InterfaceAddressError,
-    InterfaceId, Keepalive, ListenOptions, PacketFilter, ShardConfig, State, TcpInfo, UdpReceived,
-    UdpTransmit, Verdict,
+    ConnectOptions, Counters, EchoAnswer, EchoReply, EchoRequest, FilterId, InterfaceAddress,
+    InterfaceAddressError, InterfaceId, Keepalive, ListenOptions, PacketFilter, ShardConfig, SocketError,
+    State, TcpInfo, UdpReceived, UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;
+pub use sunstar_wire::icmpv4::UnreachableCode;
 pub use sunstar_wire::ipv4::Ipv4Header;
 pub use tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpStream, WriteHalf};
 pub use udp::UdpSocket;

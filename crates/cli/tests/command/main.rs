@@ -8,3 +8,4 @@ mod program;
 mod refusals;
 mod serve;
 mod top;
+mod traceroute;
