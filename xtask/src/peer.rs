@@ -1,5 +1,7 @@
-//! The plainest TCP peers there are, on the kernel's sockets: what the interop tests and the acceptance
-//! start as children to move bytes without a protocol on top. They are `cargo xtask peer ...`.
+//! The plainest peers there are, on the kernel's sockets: what the interop tests and the acceptance start as children to
+//! move bytes over TCP without a protocol on top, and to know a name. They are `cargo xtask peer ...`.
+
+mod name_server;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -47,7 +49,8 @@ pub(crate) fn program() -> Result<String, Failure> {
 }
 
 /// Runs one peer: `sink ADDRESS` and `source ADDRESS` serve until they are ended, `fill ADDRESS BYTES`
-/// sends and `drain ADDRESS BYTES` receives so many bytes and prints how long it took.
+/// sends and `drain ADDRESS BYTES` receives so many bytes and prints how long it took; `names ADDRESS IP` is a name server
+/// for which every name has the one address.
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
     let result = match *arguments {
         ["sink", address] => serve(address, |stream| io::copy(stream, &mut io::sink()).map(drop)),
@@ -58,9 +61,10 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
         ["drain", address, bytes] => {
             bytes.parse().map_err(io::Error::other).and_then(|bytes| drain(address, bytes))
         }
+        ["names", address, known] => name_server::serve(address, known),
         _ => Err(io::Error::new(
             ErrorKind::InvalidInput,
-            "peer sink ADDRESS | source ADDRESS | fill ADDRESS BYTES | drain ADDRESS BYTES",
+            "peer sink ADDRESS | source ADDRESS | fill ADDRESS BYTES | drain ADDRESS BYTES | names ADDRESS IP",
         )),
     };
     match result {

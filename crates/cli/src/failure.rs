@@ -1,6 +1,7 @@
 //! Why the command could not do what it was asked to, though the options are right.
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use sunstar::RunError;
 
@@ -41,6 +42,12 @@ pub(crate) enum Failure {
     /// A task of the server's own did not survive.
     #[error("a task of the server ended early: {0}; please report this")]
     Task(tokio::task::JoinError),
+    /// A name has no address, or nobody says so.
+    #[error("{0}")]
+    Name(String),
+    /// The host is everyone on a network, and that was not said to be meant.
+    #[error("{0} is every host of a network; if that is meant, say so with --broadcast")]
+    Everyone(Ipv4Addr),
     /// An echo request could not be sent.
     #[error("cannot send an echo request: {0}")]
     Echo(io::Error),

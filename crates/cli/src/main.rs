@@ -1,5 +1,7 @@
-//! The `sunstar` command: a server, a ping, a yardstick, a dashboard and a switchboard for a TCP/IP stack in this process.
+//! The `sunstar` command: a server, a ping, a traceroute, a yardstick, a dashboard and a switchboard for a TCP/IP stack in
+//! this process.
 
+mod answers;
 mod control;
 mod dhcp;
 mod failure;
@@ -14,6 +16,7 @@ mod set;
 mod show;
 mod signals;
 mod top;
+mod traceroute;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -70,6 +73,14 @@ fn main() -> ExitCode {
         },
         Command::Ping(options) => match options.check() {
             Ok(()) => match ping::run(options) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => 1.into(),
+                Err(failure) => fail(json, &failure, 2),
+            },
+            Err(error) => fail(json, &error, WRONG_OPTIONS),
+        },
+        Command::Traceroute(options) => match options.check() {
+            Ok(()) => match traceroute::run(options) {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => 1.into(),
                 Err(failure) => fail(json, &failure, 2),

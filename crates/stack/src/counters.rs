@@ -194,6 +194,8 @@ counters! {
         arp_requests_sent,
         /// ARP replies sent.
         arp_replies_sent,
+        /// Announcements of addresses of other stations (RFC 5227 section 2.3).
+        announcements_received,
         /// Claims of other stations to addresses of this host (RFC 5227).
         address_conflicts,
         /// Announcements in answer to such claims.

@@ -71,7 +71,7 @@ pub use dhcp::{
     Applied, ClasslessRoute, DhcpClient, DhcpEvent, DhcpFilter, DhcpState, DhcpTransmit, Lease, LeaseTerm,
     LostReason,
 };
-pub use ip::icmp::{EchoKey, EchoReply, EchoRequest};
+pub use ip::icmp::{EchoAnswer, EchoKey, EchoReply, EchoRequest};
 pub use ip::{
     Configuration, FilterId, Interface, InterfaceAddress, InterfaceAddressError, InterfaceId, Interfaces,
     PacketFilter, Path, PathMtuInfo, PathMtuSource, ReassemblyInfo, Route, Routes, Verdict,

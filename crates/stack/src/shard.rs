@@ -362,6 +362,9 @@ impl Shard {
             }
             Some(Disposition::Deliver(input)) => self.deliver(input),
             Some(Disposition::Whole(input)) => self.steer_whole(input, mesh),
+            Some(Disposition::BadOption(pointer, input)) => {
+                self.icmp.parameter_problem(&mut self.core, pointer, input);
+            }
             Some(Disposition::HandTo { shard, group, packet }) => {
                 let arrival = Arrival { interface, stage: Stage::Packet { group } };
                 if self.core.forward(shard, arrival, packet, mesh) {
@@ -390,7 +393,7 @@ impl Shard {
                     match error.protocol {
                         Protocol::TCP => self.tcp.on_icmp_error(&mut self.core, &error),
                         Protocol::UDP => self.udp.on_icmp_error(&mut self.core, &error),
-                        Protocol::ICMP => self.icmp.on_error(&mut self.core, &error),
+                        Protocol::ICMP => self.icmp.on_icmp_error(&mut self.core, &error),
                         _ => self.core.counters.drops.icmp_ignored += 1,
                     }
                 }

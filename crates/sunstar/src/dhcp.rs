@@ -15,6 +15,11 @@ pub struct DhcpStatus {
     pub lease: Option<Lease>,
 }
 
+impl DhcpStatus {
+    /// Before the client has done anything.
+    pub(crate) const BEGINNING: Self = Self { state: DhcpState::Init, lease: None };
+}
+
 /// Where the shard with the client tells, and all find it. Nothing without DHCP.
 pub(crate) type Told = Arc<watch::Sender<Option<DhcpStatus>>>;
 

@@ -1,4 +1,4 @@
-//! Echo sockets: what `ping` needs.
+//! Echo sockets: what `ping` and `traceroute` need.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use sunstar_stack::{EchoKey, EchoReply, EchoRequest};
 
 use crate::engine::{Direction, Engine, Socket};
 
-/// Sends ICMP echo requests and receives their replies (RFC 792, RFC 1122 section 3.2.2.6).
+/// Sends ICMP echo requests and receives their replies (RFC 792, RFC 1122 section 3.2.2.6), and what routers say instead.
 #[derive(Debug)]
 pub struct EchoSocket {
     socket: Socket<EchoKey>,
@@ -28,13 +28,16 @@ impl EchoSocket {
     /// Queues an echo request; waits while too many are queued.
     ///
     /// # Errors
-    /// `NetworkUnreachable` without a route, `InvalidInput` for more data than a packet that may not be cut holds, or any.
+    /// `NetworkUnreachable` without a route, `PermissionDenied` to everyone on a network unless the request says so,
+    /// `InvalidInput` for more data than a packet that may not be cut holds, or any; what the error is made of, a
+    /// [`SocketError`](crate::SocketError), says how much that is.
     pub async fn send(&self, destination: IpAddr, request: EchoRequest, data: &[u8]) -> io::Result<()> {
         let send = |shard: &mut sunstar_stack::Shard, key| shard.echo_send(key, destination, request, data);
         self.socket.wait(Direction::Write, send).await
     }
 
-    /// The next reply.
+    /// The next reply; or, for each request once at most, an ICMP error about one of this socket:
+    /// [`EchoReply::answer`] tells which it is.
     ///
     /// # Errors
     /// `NotConnected` once the network is shut down.

@@ -123,12 +123,13 @@ pub use sunstar_device::wire;
 pub use sunstar_packet::{Buffer, Fragment, Packet};
 pub use sunstar_stack::time;
 pub use sunstar_stack::{
-    ClasslessRoute, ConnectOptions, Counters, DhcpConfig, DhcpState, EchoInfo, EchoReply, EchoRequest,
-    FilterId, InterfaceAddress, InterfaceAddressError, InterfaceId, Keepalive, Lease, LeaseTerm,
+    ClasslessRoute, ConnectOptions, Counters, DhcpConfig, DhcpState, EchoAnswer, EchoInfo, EchoReply,
+    EchoRequest, FilterId, InterfaceAddress, InterfaceAddressError, InterfaceId, Keepalive, Lease, LeaseTerm,
     ListenOptions, ListenerInfo, LostReason, NeighborState, PacketFilter, PortOwnerError, ShardConfig,
     SocketCounts, SocketError, State, TcpInfo, TcpTimers, UdpInfo, UdpReceived, UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;
+pub use sunstar_wire::icmpv4::UnreachableCode;
 pub use sunstar_wire::ipv4::Ipv4Header;
 pub use tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpStream, WriteHalf};
 pub use udp::UdpSocket;

@@ -154,7 +154,7 @@ impl Net {
         self.names.resolve(name).await
     }
 
-    /// Opens a socket for ICMP echo requests and their replies.
+    /// Opens a socket for ICMP echo requests, their replies, and errors about them.
     ///
     /// # Errors
     /// `NotConnected` once the network is shut down.

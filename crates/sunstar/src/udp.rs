@@ -98,12 +98,22 @@ impl UdpSocket {
         self.socket.call(|shard, key| shard.udp_set_fragmentation(key, allowed))
     }
 
+    /// Whether the socket may send to every host of a network, to 255.255.255.255 or to the last address of a network of the
+    /// stack's. It may not unless this says so.
+    ///
+    /// # Errors
+    /// `NotConnected` once the network is shut down.
+    pub fn set_broadcast(&self, allowed: bool) -> io::Result<()> {
+        self.socket.call(|shard, key| shard.udp_set_broadcast(key, allowed))
+    }
+
     /// Sends a datagram to the peer. `Ok` means that the stack has taken it: all its bytes, always.
     ///
     /// # Errors
     /// `NotConnected` without a peer, `InvalidInput` for a datagram that is too long (beyond 65,507 bytes; or beyond the
     /// path's MTU, where it may not be cut),
-    /// `NetworkUnreachable` without a route, `ConnectionRefused` when an earlier datagram was.
+    /// `NetworkUnreachable` without a route, `PermissionDenied` to every host of a network unless
+    /// [`UdpSocket::set_broadcast`] allows it, `ConnectionRefused` when an earlier datagram was.
     pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
         self.send_message(&UdpTransmit::default(), payload).await
     }

@@ -2,12 +2,16 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use common::{alone, pattern, two_hosts, two_hosts_that};
 use sunstar::wire::WireConfig;
-use sunstar::{Builder, EchoRequest, Ecn, UdpTransmit};
+use sunstar::{
+    Builder, EchoAnswer, EchoRequest, Ecn, InterfaceId, Ipv4Header, Packet, PacketFilter, ShardConfig,
+    SocketError, UdpTransmit, Verdict,
+};
 use tokio::io::ReadBuf;
 
 #[test]
@@ -52,6 +56,70 @@ fn a_gateway_answers_a_ping() {
             assert!(reply.at >= before);
         }
     });
+}
+
+/// Loses all fragments but first ones.
+struct OnlyFirst;
+
+impl PacketFilter for OnlyFirst {
+    fn filter(&mut self, _: InterfaceId, header: &Ipv4Header, packet: Packet) -> Verdict {
+        if header.fragment_offset == 0 { Verdict::Pass(packet) } else { Verdict::Drop }
+    }
+}
+
+#[test]
+fn an_echo_socket_is_told_what_is_said_instead_of_a_reply() {
+    let impatient = |host: Builder| {
+        let mut config = ShardConfig::default();
+        config.reassembly.timeout = sunstar::time::Duration::from_millis(50);
+        host.config(config)
+    };
+    two_hosts_that(
+        impatient,
+        &WireConfig::default(),
+        |net, meeting| async move {
+            net.install_filter(Box::new(OnlyFirst)).unwrap();
+            meeting.wait().await;
+            meeting.wait().await;
+        },
+        |net, meeting| async move {
+            meeting.wait().await;
+            let echo = net.echo().await.unwrap();
+            let request = EchoRequest::new(7);
+            echo.send(IpAddr::from(common::A), request, &[0; 4_000]).await.unwrap();
+            let reply = echo.recv().await.unwrap();
+            assert_eq!(reply.answer, EchoAnswer::ReassemblyTimeExceeded);
+            assert_eq!((reply.from, reply.sequence), (common::A.into(), 7));
+
+            let whole = EchoRequest { may_fragment: false, ..request };
+            let error = echo.send(IpAddr::from(common::A), whole, &[0; 4_000]).await.unwrap_err();
+            let limit = SocketError::MessageTooLong { len: 4_000, limit: 1_472 };
+            assert_eq!(error.get_ref().unwrap().downcast_ref(), Some(&limit));
+            meeting.wait().await;
+        },
+    );
+}
+
+#[test]
+fn a_socket_broadcasts_only_after_it_has_asked_to() {
+    two_hosts(
+        &WireConfig::default(),
+        |net, meeting| async move {
+            let socket = net.udp_bind("0.0.0.0:67").await.unwrap();
+            meeting.wait().await;
+            let mut buffer = [0; 100];
+            let (len, _) = socket.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..len], b"on purpose");
+        },
+        |net, meeting| async move {
+            meeting.wait().await;
+            let socket = net.udp_bind("0.0.0.0:68").await.unwrap();
+            let refused = socket.send_to(b"by accident", "255.255.255.255:67").await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+            socket.set_broadcast(true).unwrap();
+            socket.send_to(b"on purpose", "255.255.255.255:67").await.unwrap();
+        },
+    );
 }
 
 #[test]
@@ -309,6 +377,9 @@ fn what_cannot_be_bound_or_sent_says_why() {
         }
         let message = net.udp_bind("localhost:9").await.unwrap_err().to_string();
         assert!(message.contains("names are not looked up"), "{message}");
+        let error = taken.send_to(&[0; 65_508], "10.0.0.1:9").await.unwrap_err();
+        assert!(error.to_string().contains("65507"), "{error}");
+        taken.set_fragmentation(false).unwrap();
         let error = taken.send_to(&[0; 3_000], "10.0.0.1:9").await.unwrap_err();
         assert!(error.to_string().contains("1472"), "{error}");
         let error = taken.send(b"to whom?").await.unwrap_err();

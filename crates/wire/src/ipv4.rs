@@ -165,6 +165,14 @@ impl Ipv4Header {
         Self::options(packet).flatten().any(|option| option.is_source_route())
     }
 
+    /// Which byte of the header at the front of `packet` makes an option of it malformed, as the pointer of an ICMP parameter
+    /// problem counts them (RFC 792): the option's length, or its type where the header ends behind that.
+    pub fn malformed_option(packet: &[u8]) -> Option<u8> {
+        let header_len = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+        let options = packet.get(Self::LEN..header_len)?;
+        Walk::malformed(options).and_then(|at| u8::try_from(Self::LEN + at).ok())
+    }
+
     /// The first 20 bytes, with a header length in words, and the checksum zero.
     fn fixed_part(&self, words: u8) -> [u8; Self::LEN] {
         let [l0, l1] = self.total_len.to_be_bytes();

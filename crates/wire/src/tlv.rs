@@ -29,6 +29,18 @@ impl<'a> Walk<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
+
+    /// Where the byte stands, counted from the front of the bytes, that makes an option malformed: its length, or its kind
+    /// where no length is there.
+    pub(crate) fn malformed(bytes: &'a [u8]) -> Option<usize> {
+        let mut walk = Self::new(bytes);
+        loop {
+            let before = walk.rest;
+            if walk.next()?.is_err() {
+                return Some(bytes.len() - before.len() + usize::from(before.len() > 1));
+            }
+        }
+    }
 }
 
 impl<'a> Iterator for Walk<'a> {
@@ -105,6 +117,17 @@ mod tests {
         assert_eq!(steps(&[9, 5, 0, 0]), (1, true));
         assert_eq!(steps(&[NOP, NOP, 9]), (3, true));
         assert_eq!(steps(&[9, 4, 0, 0]), (1, false));
+    }
+
+    #[test]
+    fn the_byte_that_makes_an_option_malformed_is_its_length_if_it_has_one() {
+        assert_eq!(Walk::malformed(&[NOP, 9, 0, NOP]), Some(2));
+        assert_eq!(Walk::malformed(&[9, 3, 0, 8, 1]), Some(4));
+        assert_eq!(Walk::malformed(&[9, 5, 0, 0]), Some(1));
+        assert_eq!(Walk::malformed(&[NOP, NOP, 9]), Some(2));
+        for right in [&[][..], &[9, 4, 0, 0], &[NOP, END, 9, 0], &[NOP; 40]] {
+            assert_eq!(Walk::malformed(right), None, "{right:?}");
+        }
     }
 
     #[test]

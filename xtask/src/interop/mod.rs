@@ -11,6 +11,7 @@ mod http;
 mod load;
 mod namespace;
 mod ping;
+mod route;
 mod shards;
 mod stage;
 mod wire;
@@ -48,6 +49,9 @@ const CASES: &[Case] = cases![
     ping::the_kernel_pings_the_server_and_loses_nothing,
     ping::a_ping_that_fills_the_mtu_is_answered,
     ping::our_ping_reaches_the_kernel,
+    ping::large_pings_cross_in_fragments_both_ways,
+    route::our_traceroute_shows_a_router_and_the_host_behind_it,
+    route::our_ping_prints_what_a_router_says_instead_of_a_reply,
     http::curl_fetches_the_page,
     http::the_counters_are_an_object_with_an_array_of_shards,
     http::a_posted_body_is_answered_with_its_sha256,

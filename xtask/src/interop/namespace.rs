@@ -31,6 +31,15 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// Makes one with a tap that is there before whoever opens it, the kernel's end configured: for commands that make no pause
+    /// for that.
+    pub(crate) fn with_tap(tap: &str, address: &str) -> Result<Self, Failure> {
+        let namespace = Self::new("tap")?;
+        namespace.ip(&["tuntap", "add", "dev", tap, "mode", "tap", "multi_queue", "vnet_hdr"])?;
+        namespace.bring_up(tap, address)?;
+        Ok(namespace)
+    }
+
     /// A command that will run inside.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

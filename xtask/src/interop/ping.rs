@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::capture::inspect;
 use super::namespace::Namespace;
 use super::stage::{KERNEL, SERVER, Stage, TAP, TapServer};
 use crate::failure::{Failure, ensure};
@@ -29,15 +30,25 @@ pub(super) fn a_ping_that_fills_the_mtu_is_answered(stage: &Stage) -> Result<(),
 }
 
 pub(super) fn our_ping_reaches_the_kernel(stage: &Stage) -> Result<(), Failure> {
-    let namespace = Namespace::new("tap")?;
-    // The command makes no pause for us to configure the kernel's end, so the tap is there beforehand.
-    namespace.ip(&["tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue", "vnet_hdr"])?;
-    namespace.bring_up(TAP, &format!("{KERNEL}/24"))?;
-    let sunstar = stage.sunstar().to_string_lossy();
-    let device = format!("tap:{TAP}");
-    let address = format!("{SERVER}/24");
-    let line = ["ping", KERNEL, "-c", "3", "-i", "0.2", "--device", &device, "--address", &address];
-    let pinged = process::capture_success(namespace.command(&sunstar).args(line), DEADLINE)?;
+    let namespace = Namespace::with_tap(TAP, &format!("{KERNEL}/24"))?;
+    let line = ["ping", KERNEL, "-c", "3", "-i", "0.2"];
+    let pinged = process::capture_success(&mut stage.on_tap(&namespace, &line), DEADLINE)?;
     ensure!(pinged.stdout.contains(KERNEL), "it never names {KERNEL}:\n{}", pinged.output());
+    Ok(())
+}
+
+/// 41 fragments each.
+pub(super) fn large_pings_cross_in_fragments_both_ways(stage: &Stage) -> Result<(), Failure> {
+    ping(stage, &["-s", "60000"])?;
+    let namespace = Namespace::with_tap(TAP, &format!("{KERNEL}/24"))?;
+    let capture = stage.file("ping.pcapng");
+    let shown = capture.to_string_lossy();
+    let line = ["ping", KERNEL, "-c", "3", "-i", "0.2", "-s", "60000", "--pcap", &shown];
+    let pinged = process::capture_success(&mut stage.on_tap(&namespace, &line), DEADLINE)?;
+    let output = &pinged.stdout;
+    ensure!(output.contains("3 received, 0% packet loss"), "lost some:\n{output}");
+    ensure!(output.matches("60008 bytes from").count() == 3, "not all came back:\n{output}");
+    let frames = inspect(&capture, SERVER)?;
+    ensure!(frames >= 6 * 41, "only {frames} frames: those are no fragments");
     Ok(())
 }

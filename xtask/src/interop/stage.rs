@@ -53,6 +53,14 @@ impl Stage {
         Ok(path)
     }
 
+    /// The command under test with these arguments, on the tap of a namespace, the kernel's end its gateway.
+    pub(crate) fn on_tap(&self, namespace: &Namespace, arguments: &[&str]) -> Command {
+        let (device, address) = (format!("tap:{TAP}"), format!("{SERVER}/24"));
+        let mut command = namespace.command(&self.sunstar.to_string_lossy());
+        command.args(arguments).args(["--device", &device, "--address", &address, "--gateway", KERNEL]);
+        command
+    }
+
     /// Starts a program that runs beside the case; the journal keeps what it prints.
     pub(crate) fn start(&self, command: &mut Command) -> Result<Service, Failure> {
         let service = Service::start(command)?;

@@ -1,6 +1,7 @@
 //! What the command is told: arguments, and a TOML file whose keys are the same options.
 
 mod dhcp;
+mod host;
 mod perf;
 mod ping;
 mod serve;
@@ -9,22 +10,26 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod top;
+mod traceroute;
 mod values;
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
 pub(crate) use dhcp::DhcpOptions;
+pub(crate) use host::{Host, NameOptions, Target};
 pub(crate) use perf::{PerfOptions, Test};
 pub(crate) use ping::PingOptions;
 pub(crate) use serve::{Control, ServeOptions, ServeSettings};
 pub(crate) use set::SetOptions;
 pub(crate) use show::ShowOptions;
 pub(crate) use top::TopOptions;
+pub(crate) use traceroute::TracerouteOptions;
 pub(crate) use values::{Cidr, DeviceName, PublishedPort};
 
 /// Why the options make no sense together, or could not be read.
@@ -51,6 +56,11 @@ pub(crate) enum OptionsError {
         "the stack needs an address of its own on {0}: give one with --address, like --address 10.0.0.2/24, or have it asked for with --dhcp"
     )]
     NoAddress(DeviceName),
+    /// A name, and nobody who knows its address.
+    #[error(
+        "`{0}` is a name, and no name server is known: give one with --name-server, like --name-server 10.0.0.1, have it told with --dhcp, or write an address"
+    )]
+    NoNameServer(String),
     /// A port published where nothing publishes.
     #[error("--publish is for the embedded device; on {0} the stack's own address is reached directly")]
     PublishOnTap(DeviceName),
@@ -96,7 +106,7 @@ pub(crate) enum OptionsError {
     version,
     about = "A user-space TCP/IP stack that shares nothing between cores",
     after_help = "Exit codes: 0 success; `serve`, `perf`, `top`, `show`, `set`: 1 it could not run, or was refused; `ping`, `dhcp`: 1 no reply came, 2 any other \
-                  failure; all: 2 the options are wrong.",
+                  failure; `traceroute`: 1 the host was not reached, 2 any other failure; all: 2 the options are wrong.",
     arg_required_else_help = true
 )]
 pub(crate) struct CommandLine {
@@ -122,6 +132,8 @@ pub(crate) enum Command {
     Ping(PingOptions),
     /// Ask DHCP servers for a lease, and show how it goes
     Dhcp(DhcpOptions),
+    /// Find the routers on the way to a host, by ICMP echo requests with few hops to live
+    Traceroute(TracerouteOptions),
 }
 
 /// How the stack is connected.
@@ -206,4 +218,13 @@ impl NetworkOptions {
 
 fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
     if first.is_empty() { second } else { first }
+}
+
+/// A time in seconds, at least a millisecond.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "that is no number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(duration) if duration >= Duration::from_millis(1) && number <= 86_400.0 => Ok(duration),
+        _ => Err("give between 0.001 and 86400 seconds".to_owned()),
+    }
 }

@@ -1,12 +1,12 @@
 //! The options of `sunstar perf`.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::{NonZeroU16, NonZeroU64};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{DeviceName, NetworkOptions, OptionsError};
+use super::values::ValueError;
+use super::{DeviceName, NameOptions, NetworkOptions, OptionsError, Target};
 
 /// The port that a server listens on unless told otherwise.
 const PORT: u16 = 5_201;
@@ -28,10 +28,10 @@ pub(crate) enum Test {
 /// The options of `sunstar perf`.
 #[derive(Clone, Debug, PartialEq, Args)]
 pub(crate) struct PerfOptions {
-    /// The server to measure against, as IP or IP:PORT; without one both ends are in this process, at the ends of
+    /// The server to measure against, by address or name; without one both ends are in this process, at the ends of
     /// wires in memory
-    #[arg(value_name = "IP[:PORT]", value_parser = target, conflicts_with = "server")]
-    pub(crate) target: Option<SocketAddrV4>,
+    #[arg(value_name = "HOST[:PORT]", value_parser = target, conflicts_with = "server")]
+    pub(crate) target: Option<Target>,
     /// Be the server, until a signal ends it
     #[arg(long, conflicts_with_all = ["test", "seconds", "streams", "size", "requests"])]
     pub(crate) server: bool,
@@ -63,6 +63,9 @@ pub(crate) struct PerfOptions {
     /// Print JSON, an object a test
     #[arg(long)]
     pub(crate) json: bool,
+    /// Who is asked for names.
+    #[command(flatten)]
+    pub(crate) names: NameOptions,
     /// How the stack is connected.
     #[command(flatten)]
     pub(crate) network: NetworkOptions,
@@ -73,8 +76,8 @@ impl PerfOptions {
     ///
     /// # Errors
     /// `NoAddress` for a tap without an address, `NoServer` for a device without a server at its other end, `InMemory` for
-    /// what no wire in memory has, `EndsHere` for a server that cannot be reached, `NotCounted` for a test that has no
-    /// requests.
+    /// what no wire in memory has, `EndsHere` for a server that cannot be reached, `NoNameServer` for a name that nobody can
+    /// be asked for, `NotCounted` for a test that has no requests.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         self.network.check()?;
         let in_memory = self.target.is_none() && !self.server;
@@ -85,12 +88,17 @@ impl PerfOptions {
             ("--gateway", self.network.gateway.is_some()),
             ("--software-steering", self.network.software_steering),
             ("--pcap", self.network.pcap.is_some()),
+            ("--name-server", !self.names.name_server.is_empty()),
+            ("--search", !self.names.search.is_empty()),
         ];
         if let Some((option, _)) = of_a_device.into_iter().find(|(_, given)| in_memory && *given) {
             return Err(OptionsError::InMemory(option));
         }
         if !in_memory && self.network.device() == DeviceName::Embedded {
             return Err(OptionsError::EndsHere);
+        }
+        if let Some(target) = &self.target {
+            self.names.check(&target.host, &self.network)?;
         }
         if self.requests.is_some() && self.tests().iter().any(|test| matches!(test, Test::Down | Test::Up)) {
             return Err(OptionsError::NotCounted);
@@ -108,7 +116,6 @@ impl PerfOptions {
     }
 }
 
-fn target(text: &str) -> Result<SocketAddrV4, String> {
-    let address = text.parse::<Ipv4Addr>().map(|ip| SocketAddrV4::new(ip, PORT));
-    address.or_else(|_| text.parse()).map_err(|_| "write an IPv4 address, or one with a port".to_owned())
+fn target(text: &str) -> Result<Target, ValueError> {
+    Target::parse(text, PORT)
 }

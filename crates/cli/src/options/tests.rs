@@ -11,7 +11,7 @@ fn serve(arguments: &[&str]) -> ServeOptions {
     let line = CommandLine::try_parse_from([&["sunstar", "serve"], arguments].concat()).unwrap();
     match line.command {
         Command::Serve(options) => *options,
-        _ => panic!("that was something else"),
+        other => panic!("that was {other:?}"),
     }
 }
 
@@ -19,7 +19,7 @@ fn ping(arguments: &[&str]) -> Result<PingOptions, clap::Error> {
     let line = CommandLine::try_parse_from([&["sunstar", "ping"], arguments].concat())?;
     match line.command {
         Command::Ping(options) => Ok(options),
-        _ => panic!("that was something else"),
+        other => panic!("that was {other:?}"),
     }
 }
 
@@ -27,7 +27,15 @@ fn perf(arguments: &[&str]) -> Result<PerfOptions, clap::Error> {
     let line = CommandLine::try_parse_from([&["sunstar", "perf"], arguments].concat())?;
     match line.command {
         Command::Perf(options) => Ok(*options),
-        _ => panic!("that was something else"),
+        other => panic!("that was {other:?}"),
+    }
+}
+
+fn traceroute(arguments: &[&str]) -> Result<TracerouteOptions, clap::Error> {
+    let line = CommandLine::try_parse_from([&["sunstar", "traceroute"], arguments].concat())?;
+    match line.command {
+        Command::Traceroute(options) => Ok(options),
+        other => panic!("that was {other:?}"),
     }
 }
 
@@ -173,6 +181,8 @@ fn what_a_measurement_would_not_heed_is_refused_and_not_ignored() {
         (&["--gateway", "10.0.0.9"][..], "--gateway"),
         (&["--software-steering"], "--software-steering"),
         (&["--pcap", "a.pcapng"], "--pcap"),
+        (&["--name-server", "10.0.0.1"], "--name-server"),
+        (&["--search", "example.org"], "--search"),
         (&["--server"], "--device tap:NAME"),
         (&["10.0.0.1"], "--device tap:NAME"),
         (&["10.0.0.1:99", "--device", "embedded"], "--device tap:NAME"),
@@ -192,17 +202,63 @@ fn what_a_measurement_would_not_heed_is_refused_and_not_ignored() {
 
 #[test]
 fn ping_takes_the_usual_letters() {
-    let options = ping(&["10.0.0.1", "-c", "3", "-i", "0.2", "-s", "1472", "-t", "9", "-W", "1.5"]).unwrap();
-    assert_eq!((options.host, options.count), (Ipv4Addr::new(10, 0, 0, 1), Some(3)));
+    let short = ["10.0.0.1", "-c", "3", "-i", "0.2", "-s", "65507", "-t", "9", "-W", "1.5", "-M", "-b"];
+    let options = ping(&short).unwrap();
+    assert_eq!((&options.host, options.count), (&"10.0.0.1".parse().unwrap(), Some(3)));
     assert_eq!(options.interval, Duration::from_millis(200));
-    assert_eq!((options.size, options.ttl, options.timeout), (1472, 9, Duration::from_millis(1500)));
+    assert_eq!((options.size, options.ttl, options.timeout), (65_507, 9, Duration::from_millis(1500)));
+    assert!(options.dont_fragment && options.broadcast);
+    let long = [
+        ["10.0.0.1", "--count", "3", "--interval", "0.2", "--size", "65507", "--ttl", "9"].as_slice(),
+        &["--timeout", "1.5", "--dont-fragment", "--broadcast"],
+    ];
+    assert_eq!(ping(&long.concat()).unwrap(), options);
+}
+
+#[test]
+fn traceroute_takes_the_usual_letters() {
+    let options = traceroute(&["10.0.0.1"]).unwrap();
+    assert_eq!((options.max_hops, options.queries, options.in_flight, options.size), (30, 3, 16, 32));
+    assert_eq!((options.wait, options.dont_fragment), (Duration::from_secs(5), false));
+    let short = ["10.0.0.1", "-m", "4", "-q", "1", "-w", "0.5", "-N", "2", "-s", "1472", "-F"];
+    let long = ["10.0.0.1", "--max-hops", "4", "--queries", "1", "--wait", "0.5", "--in-flight", "2"];
+    let options = traceroute(&[&long[..], &["--size", "1472", "--dont-fragment"]].concat()).unwrap();
+    assert_eq!(traceroute(&short).unwrap(), options);
+    assert_eq!((options.max_hops, options.queries, options.in_flight, options.size), (4, 1, 2, 1_472));
+    for wrong in [&["-m", "0"], &["-q", "11"], &["-N", "65"], &["-w", "0"], &["-s", "65508"]] {
+        assert!(traceroute(&[&["10.0.0.1"], &wrong[..]].concat()).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_name_needs_somebody_to_be_asked_for_it() {
+    let server = ["--name-server", "10.0.0.1", "--name-server", "10.0.0.9:5353", "--search", "example.org"];
+    let tap = ["--device", "tap:sun0", "--address", "10.0.0.2/24"];
+    let check = |command: &str, arguments: &[&str]| match command {
+        "ping" => ping(arguments).unwrap().check(),
+        "traceroute" => traceroute(arguments).unwrap().check(),
+        _ => perf(arguments).unwrap().check(),
+    };
+    for command in ["ping", "traceroute", "perf"] {
+        let check = |arguments: &[&str]| check(command, arguments);
+        let error = check(&[&["host"][..], &tap].concat()).unwrap_err().to_string();
+        assert!(error.contains("`host`") && error.contains("--name-server 10.0.0.1"), "{error}");
+        assert!(check(&[&["host"][..], &tap, &server].concat()).is_ok());
+        assert!(check(&[&["10.0.0.1"][..], &tap].concat()).is_ok());
+    }
+    let names = ping(&[&["host"][..], &server].concat()).unwrap().names;
+    assert_eq!(
+        names.name_server.iter().map(|it| it.0.to_string()).collect::<Vec<_>>(),
+        ["10.0.0.1:53", "10.0.0.9:5353"]
+    );
+    assert_eq!(names.search, ["example.org"]);
 }
 
 #[test]
 fn ping_refuses_what_cannot_be() {
     let wrong: [&[&str]; 8] = [
         &[],
-        &["example.org"],
+        &["10.0.0.256"],
         &["fe80::1"],
         &["10.0.0.1", "-c", "0"],
         &["10.0.0.1", "-i", "0"],
@@ -259,7 +315,7 @@ fn a_change_that_is_not_understood_says_what_would_be() {
 fn a_section_that_is_none_is_answered_with_those_that_are() {
     let show = |words: &[&str]| CommandLine::try_parse_from([&["sunstar", "show"], words].concat());
     let error = show(&["sokets"]).unwrap_err().to_string();
-    assert!(error.contains("interfaces, routes, neighbors, sockets"), "{error}");
+    assert!(error.contains("interfaces, routes, neighbors"), "{error}");
     for words in [&["sockets"][..], &["--json"], &["counters", "--limit", "4096", "--control", "x"]] {
         assert!(show(words).is_ok(), "{words:?}");
     }

@@ -22,6 +22,15 @@ pub(crate) enum ValueError {
     /// An IPv6 address.
     #[error("`{0}` is an IPv6 address, which this stack does not speak; give an IPv4 address")]
     NoIpv6(String),
+    /// Neither an address nor a name.
+    #[error("`{0}` is neither an IPv4 address nor a name; write one like 10.0.0.1 or example.org")]
+    Host(String),
+    /// No host with a port.
+    #[error("`{0}` is no host with a port; write it like 10.0.0.1:5201 or example.org:5201")]
+    Target(String),
+    /// No address of a name server.
+    #[error("`{0}` is no address of a name server; write one like 10.0.0.1 or 10.0.0.1:53")]
+    NameServer(String),
     /// No published port.
     #[error("`{0}` publishes nothing; write HOST_PORT:PORT or IP:HOST_PORT:PORT, like 127.0.0.1:8080:80")]
     Publish(String),

@@ -13,13 +13,14 @@ use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use sunstar::{Net, Remote, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Barrier, watch};
+use tokio::sync::{Barrier, OnceCell, watch};
 use tokio::task::JoinSet;
 
 use super::counted::Counted;
 use super::protocol::Hello;
 use crate::failure::Failure;
-use crate::options::{PerfOptions, Test};
+use crate::network;
+use crate::options::{PerfOptions, Target, Test};
 use crate::signals::Signals;
 
 /// What is not counted yet: windows open, and buffers grow.
@@ -33,7 +34,9 @@ const LONGEST: u64 = 60_000_000_000;
 
 /// What all shards of the client are to do.
 pub(super) struct Plan {
-    server: SocketAddr,
+    target: Target,
+    /// Where the target is, or why nobody knows: looked for once, for all shards.
+    server: OnceCell<Result<SocketAddr, String>>,
     tests: Vec<Test>,
     seconds: Duration,
     streams: usize,
@@ -52,10 +55,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(options: &PerfOptions, server: SocketAddr) -> Self {
+    pub(super) fn new(options: &PerfOptions, target: Target) -> Self {
         let shards = usize::from(options.network.shards());
         Self {
-            server,
+            target,
+            server: OnceCell::new(),
             tests: options.tests(),
             seconds: Duration::from_secs(options.seconds),
             streams: usize::from(options.streams.get()).max(shards),
@@ -68,6 +72,16 @@ impl Plan {
             is_over: AtomicBool::new(false),
             server_side: OnceLock::new(),
         }
+    }
+
+    /// Where the server is.
+    async fn server(&self, net: &Net) -> Result<SocketAddr, Failure> {
+        let find = || async {
+            let address =
+                network::resolve(net, &self.target.host).await.map_err(|error| error.to_string())?;
+            Ok(SocketAddr::from((address, self.target.port)))
+        };
+        self.server.get_or_init(find).await.clone().map_err(Failure::Name)
     }
 
     /// The server's network is in this process: what it counts is told, too.
@@ -176,8 +190,10 @@ impl Reading {
 /// Runs every test, together with the other shards. A signal ends the one that is running early, and leaves out the rest.
 ///
 /// # Errors
-/// The server cannot be reached, or a connection broke off.
+/// The server's name has no address, the server cannot be reached, or a connection broke off.
 pub(super) async fn run(net: Net, plan: &Plan) -> Result<Measured, Failure> {
+    // All shards are told the same, so none of them goes on alone.
+    let server = plan.server(&net).await?;
     let listens = if net.shard() == 0 { until_interrupted(&net, plan) } else { Ok(()) };
     if listens.is_err() {
         plan.is_over.store(true, Ordering::Relaxed);
@@ -190,7 +206,7 @@ pub(super) async fn run(net: Net, plan: &Plan) -> Result<Measured, Failure> {
     for test in &plan.tests {
         plan.together.wait().await;
         let mut streams = JoinSet::new();
-        let figures = measure(&net, plan, *test, &mut streams).await;
+        let figures = measure(&net, plan, server, *test, &mut streams).await;
         if figures.is_err() || *plan.interrupted.borrow() {
             plan.is_over.store(true, Ordering::Relaxed);
         }
@@ -220,6 +236,7 @@ fn until_interrupted(net: &Net, plan: &Plan) -> Result<(), Failure> {
 async fn measure(
     net: &Net,
     plan: &Plan,
+    server: SocketAddr,
     test: Test,
     tasks: &mut JoinSet<io::Result<()>>,
 ) -> io::Result<Figures> {
@@ -238,12 +255,7 @@ async fn measure(
     // Ahead of all streams: it waits for the server, and what they did meanwhile would not be counted.
     let mut before = Reading::now(net, plan, &tally).await;
     for _ in 0..streams {
-        tasks.spawn_local(stream(
-            net.clone(),
-            plan.server,
-            Hello { test, size: plan.size },
-            Rc::clone(&tally),
-        ));
+        tasks.spawn_local(stream(net.clone(), server, Hello { test, size: plan.size }, Rc::clone(&tally)));
     }
     let progress = (plan.show_progress && shard == 0).then(|| progress(test, plan.seconds));
     let work = async {

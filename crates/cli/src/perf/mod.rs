@@ -15,7 +15,7 @@ use tokio::sync::{Barrier, watch};
 
 use crate::failure::Failure;
 use crate::network;
-use crate::options::PerfOptions;
+use crate::options::{Host, PerfOptions, Target};
 use crate::output::Output;
 use crate::signals::Signals;
 use client::{Measured, Plan};
@@ -46,10 +46,10 @@ pub(crate) fn run(options: &PerfOptions) -> Result<(), Failure> {
     if options.server {
         return serve(options, builder(network::builder(&options.network, &[])));
     }
-    match options.target {
+    match &options.target {
         Some(target) => {
-            let plan = Plan::new(options, target.into());
-            let stack = builder(network::builder(&options.network, &[]));
+            let plan = Plan::new(options, target.clone());
+            let stack = builder(network::with_names(network::builder(&options.network, &[]), &options.names));
             let measured = stack.run_on_each(|net| client::run(net, &plan))?;
             conclude(options, measured)
         }
@@ -115,7 +115,7 @@ fn in_memory(options: &PerfOptions, describe: &dyn Fn(Builder) -> Builder) -> Re
     };
     let (stop, started) = (watch::Sender::new(false), Barrier::new(2 * usize::from(shards)));
     let (server, client) = (host(left, SERVER), host(right, CLIENT));
-    let plan = Plan::new(options, (SERVER, options.port).into());
+    let plan = Plan::new(options, Target { host: Host::Address(SERVER), port: options.port });
     let (stop, started, plan) = (&stop, &started, &plan);
     std::thread::scope(|scope| {
         let serving = move || {

@@ -63,14 +63,17 @@ impl Session {
         self.statistics.transmitted as u16
     }
 
+    /// The latest request with that number, if it is remembered.
+    fn latest(&mut self, sequence: u16) -> Option<&mut Request> {
+        let age = (self.statistics.transmitted as u16).wrapping_sub(sequence);
+        let number = self.statistics.transmitted.checked_sub(age.into())?;
+        let index = number.checked_sub(self.first)?;
+        self.remembered.get_mut(usize::try_from(index).ok()?)
+    }
+
     /// Notes a reply.
     pub(super) fn on_reply(&mut self, sequence: u16, at: Instant) -> Verdict {
-        // The latest request with that number.
-        let age = (self.statistics.transmitted as u16).wrapping_sub(sequence);
-        let number = self.statistics.transmitted.checked_sub(age.into());
-        let index = number.and_then(|number| number.checked_sub(self.first));
-        let request = index.and_then(|index| self.remembered.get_mut(usize::try_from(index).ok()?));
-        let Some(request) = request else { return Verdict::Unexpected };
+        let Some(request) = self.latest(sequence) else { return Verdict::Unexpected };
         let time = at.saturating_since(request.at);
         if std::mem::replace(&mut request.answered, true) {
             self.statistics.duplicates += 1;
@@ -78,6 +81,14 @@ impl Session {
         }
         self.statistics.on_answer(time);
         Verdict::Answer(time)
+    }
+
+    /// Notes that something else than a reply was said to a request; whether it was still waiting for one.
+    pub(super) fn on_error(&mut self, sequence: u16) -> bool {
+        let waiting =
+            self.latest(sequence).is_some_and(|request| !std::mem::replace(&mut request.answered, true));
+        self.statistics.errors += u64::from(waiting);
+        waiting
     }
 
     /// Forgets the requests whose time is over, and says when the next one's will be.
@@ -141,6 +152,16 @@ mod tests {
         assert_eq!(session.expire(at(1000)), None);
         assert!(session.is_over());
         assert_eq!(session.on_reply(1, at(1001)), Verdict::Unexpected);
+    }
+
+    #[test]
+    fn an_error_ends_a_request_and_is_counted_once() {
+        let mut session = Session::new(Some(1), TIMEOUT);
+        assert!(!session.on_error(1), "nothing was sent yet");
+        session.on_send(at(0));
+        assert!(session.on_error(1) && session.is_over());
+        assert!(!session.on_error(1));
+        assert_eq!((session.statistics.errors, session.statistics.received), (1, 0));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Statistics {
     pub(super) duplicates: u64,
     /// Answers whose data was not that of the request.
     pub(super) damaged: u64,
+    /// Requests to which something else was said: that they cannot get there.
+    pub(super) errors: u64,
     /// How long all of it took.
     pub(super) elapsed: Duration,
     fastest: Duration,
@@ -68,6 +70,7 @@ impl Statistics {
             "received": self.received,
             "duplicates": self.duplicates,
             "damaged": self.damaged,
+            "errors": self.errors,
             "loss_percent": self.loss(),
             "elapsed_ms": millis(self.elapsed),
             "rtt_ms": rtt,
@@ -77,9 +80,9 @@ impl Statistics {
 
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { transmitted, received, duplicates, damaged, .. } = self;
+        let Self { transmitted, received, duplicates, damaged, errors, .. } = self;
         write!(f, "{transmitted} packets transmitted, {received} received")?;
-        for (count, what) in [(duplicates, "duplicates"), (damaged, "damaged")] {
+        for (count, what) in [(duplicates, "duplicates"), (damaged, "damaged"), (errors, "errors")] {
             if *count > 0 {
                 write!(f, ", +{count} {what}")?;
             }
@@ -126,12 +129,12 @@ mod tests {
     #[test]
     fn what_is_odd_is_named() {
         let mut statistics =
-            Statistics { transmitted: 1, duplicates: 2, damaged: 1, ..Statistics::default() };
+            Statistics { transmitted: 1, duplicates: 2, damaged: 1, errors: 3, ..Statistics::default() };
         statistics.on_answer(Duration::from_millis(1));
         let text = statistics.to_string();
-        assert!(
-            text.starts_with("1 packets transmitted, 1 received, +2 duplicates, +1 damaged, 0% packet loss")
-        );
+        assert!(text.starts_with(
+            "1 packets transmitted, 1 received, +2 duplicates, +1 damaged, +3 errors, 0% packet loss"
+        ));
     }
 
     #[test]

@@ -9,3 +9,4 @@ mod refusals;
 mod serve;
 mod show;
 mod top;
+mod traceroute;

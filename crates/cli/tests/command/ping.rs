@@ -61,3 +61,53 @@ fn a_host_beyond_every_route_is_an_error_of_its_own() {
     let error: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert!(error["error"].as_str().unwrap().contains("no route to 192.0.2.1"), "{error}");
 }
+
+#[test]
+fn a_large_request_goes_in_fragments_and_comes_back_whole() {
+    let output = run(&["ping", "10.0.0.1", "-c", "2", "-i", "0.01", "-s", "65507"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("65515 bytes from 10.0.0.1: icmp_seq=2") && !text.contains("DAMAGED"), "{text}");
+}
+
+#[test]
+fn what_must_not_be_cut_and_does_not_fit_is_an_error_that_says_what_would() {
+    let output = run(&["ping", "10.0.0.1", "-c", "2", "-i", "0.01", "-s", "1473", "-M"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("local error: icmp_seq=2 Packet too big, MTU is 1500"), "{text}");
+    assert!(text.contains("2 packets transmitted, 0 received, +2 errors, 100% packet loss"), "{text}");
+
+    let output = run(&["ping", "10.0.0.1", "-c", "1", "-s", "1473", "--dont-fragment", "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let error = serde_json::json!({ "what": "too_big", "mtu": 1_500, "from": null, "icmp_seq": 1 });
+    assert_eq!((&lines[1]["error"], &lines[2]["statistics"]["errors"]), (&error, &1.into()), "{text}");
+}
+
+#[test]
+fn everyone_is_asked_only_where_that_is_meant() {
+    let output = run(&["ping", "10.0.0.255", "-c", "1"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("every host of a network") && error.contains("--broadcast"), "{error}");
+    let output = run(&["ping", "10.0.0.255", "-c", "1", "-W", "0.1", "-b"]);
+    assert_eq!(output.status.code(), Some(1), "nobody answers, as hosts do");
+}
+
+#[test]
+fn a_name_without_a_name_server_is_refused_with_advice() {
+    let output = run(&["ping", "example.org", "-c", "1"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("`example.org`") && error.contains("--name-server"), "{error}");
+}
+
+#[test]
+fn a_name_server_that_cannot_be_reached_is_named() {
+    let output = run(&["ping", "example.org", "-c", "1", "--name-server", "192.0.2.1", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let said = error["error"].as_str().unwrap();
+    assert!(said.contains("example.org") && said.contains("192.0.2.1:53"), "{said}");
+}

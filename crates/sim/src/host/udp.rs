@@ -61,13 +61,22 @@ impl Host {
         self.shard_mut().udp_close(socket);
     }
 
+    /// Opens an echo socket.
+    ///
+    /// # Panics
+    /// When no identifier is left.
+    pub fn echo_open(&mut self) -> EchoKey {
+        let socket = self.shard_mut().echo_open().expect("an identifier");
+        self.application.echo.push(socket);
+        socket
+    }
+
     /// Opens an echo socket and sends one request of so many bytes with it.
     ///
     /// # Panics
     /// When the socket does not take it.
     pub fn ping(&mut self, to: Ipv4Addr, len: usize) -> EchoKey {
-        let socket = self.shard_mut().echo_open().expect("an identifier");
-        self.application.echo.push(socket);
+        let socket = self.echo_open();
         let data: Vec<u8> = (0..len).map(|at| at as u8).collect();
         self.shard_mut()
             .echo_send(socket, to.into(), EchoRequest::new(1), &data)
@@ -75,7 +84,7 @@ impl Host {
         socket
     }
 
-    /// The replies received and not yet fetched.
+    /// What was said to requests, and was not yet fetched.
     pub fn pongs(&mut self, socket: EchoKey) -> Vec<EchoReply> {
         std::iter::from_fn(|| self.shard_mut().echo_recv(socket).ok()).collect()
     }

@@ -1,6 +1,7 @@
 //! Many shards in virtual time: what is whose, what all know, and what a shard in trouble costs the others.
 
 mod dhcp;
+mod echo;
 mod flood;
 mod forwarding;
 mod fragments;

@@ -50,6 +50,13 @@ fn no_more_connections_finish_without_an_owner_than_the_cap_allows() {
 
 #[test]
 fn a_router_that_says_unreachable_ends_no_attempt_but_names_the_reason() {
+    for (kind, code, named) in [(3, 1, SocketError::HostUnreachable), (12, 0, SocketError::ParameterProblem)]
+    {
+        attempt_with(kind, code, named);
+    }
+}
+
+fn attempt_with(kind: u8, code: u8, named: SocketError) {
     let mut script = Script::new();
     let connection = script.start_connect();
     let isn = script.host_isn().unwrap();
@@ -57,9 +64,9 @@ fn a_router_that_says_unreachable_ends_no_attempt_but_names_the_reason() {
     let mut envelope = script.envelope;
     (envelope.source, envelope.destination) = (script.envelope.destination, script.envelope.source);
     let quoted = tcp().syn().seq(isn).frame(&envelope, ports, 0, 0);
-    let error = script.envelope.icmp(3, 1, [0; 4], &quoted[14..14 + 28]);
+    let error = script.envelope.icmp(kind, code, [0; 4], &quoted[14..14 + 28]);
     script.inject_frame(&error);
     assert_eq!(script.host.state(connection), State::SynSent);
     script.drive_for(secs(400));
-    assert_eq!(script.host.error(connection), Some(SocketError::HostUnreachable));
+    assert_eq!(script.host.error(connection), Some(named));
 }

@@ -53,7 +53,7 @@ fn a_host_answers_itself() {
 }
 
 #[test]
-fn an_echo_to_everyone_is_not_answered() {
+fn an_echo_to_a_group_or_to_everyone_is_not_answered() {
     let mut script = Script::new();
     for (mac, address) in [
         ([0xff; 6], Ipv4Addr::new(10, 0, 0, 255)),
@@ -185,6 +185,90 @@ fn other_options_are_passed_over() {
         script.inject_frame(&script.envelope.ip_with_options(Protocol::ICMP, options, &message));
         script.expect_icmp(0, 0);
     }
+}
+
+#[test]
+fn a_malformed_option_is_answered_with_where_it_is() {
+    let mut script = Script::new();
+    let message = echo(&script, 8)[34..].to_vec();
+    for (options, pointer) in [
+        ([7, 0, 4, 0].as_slice(), 21),
+        (&[7, 1, 4, 0], 21),
+        (&[1, 1, 7, 9], 23),
+        (&[148, 4, 0, 0, 68, 5, 0, 0], 25),
+        (&[1, 1, 1, 68], 23),
+    ] {
+        let packet = script.envelope.ip_with_options(Protocol::ICMP, options, &message);
+        script.inject_frame(&packet);
+        let heard = script.next_within(ms(0)).unwrap();
+        let Body::Ip(_, Transport::Icmp { kind, code, rest, payload }) = heard.frame.body else {
+            panic!("{}", heard.frame)
+        };
+        assert_eq!((kind, code, rest), (12, 0, [pointer, 0, 0, 0]));
+        assert!(payload.len() >= 28 + options.len() && packet[14..].starts_with(&payload));
+    }
+    let counters = script.host.counters();
+    assert_eq!((counters.drops.malformed, counters.control.errors_sent), (5, 5));
+    assert_eq!(counters.control.echo_answered, 0, "nothing of it is delivered");
+}
+
+#[test]
+fn a_malformed_option_is_answered_only_where_an_error_may_be() {
+    let mut script = Script::new();
+    let options = [7, 0, 4, 0];
+    let message = echo(&script, 8)[34..].to_vec();
+    let everyone = script.envelope.to_everyone();
+    let group = Ipv4Addr::new(224, 0, 0, 1);
+    for envelope in [
+        everyone,
+        everyone.to_address(Ipv4Addr::BROADCAST),
+        everyone.to_address(Ipv4Addr::new(10, 0, 0, 255)),
+        everyone.to_address(group),
+    ] {
+        script.inject_frame(&envelope.ip_with_options(Protocol::ICMP, &options, &message));
+    }
+    let quoted = script.envelope.udp(1, 2, b"never sent")[14..].to_vec();
+    for kind in [3, 4, 5, 11, 12] {
+        let error = script.envelope.icmp(kind, 0, [0; 4], &quoted)[34..].to_vec();
+        script.inject_frame(&script.envelope.ip_with_options(Protocol::ICMP, &options, &error));
+    }
+    // What ends before its type is read might be an error.
+    script.inject_frame(&script.envelope.ip_with_options(Protocol::ICMP, &options, &[]));
+    // A switch that watches IGMP has no address to be answered at.
+    let nobody = script.envelope.from_address(Ipv4Addr::UNSPECIFIED);
+    script.inject_frame(&nobody.ip_with_options(Protocol::IGMP, &options, &[0x11; 8]));
+    let drops = script.host.counters().drops;
+    assert_eq!((drops.malformed, drops.no_route), (11, 0), "and no way to nobody is looked for");
+    script.expect_silence(secs(1));
+    // Of fragments the first is answered, and no other.
+    for (offset, answered) in [(0_u16, true), (1, false), (100, false)] {
+        let mut frame = script.envelope.ip_with_options(Protocol::UDP, &options, &[0; 16]);
+        let field = offset | 0x2000;
+        frame[20..22].copy_from_slice(&field.to_be_bytes());
+        frame[24..26].fill(0);
+        let sum = sunstar_wire::checksum::checksum(&frame[14..38]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        script.inject_frame(&frame);
+        if answered {
+            script.expect_icmp(12, 0);
+        }
+    }
+    script.expect_silence(secs(1));
+    assert_eq!(script.host.counters().control.errors_sent, 1);
+    assert_eq!(script.host.shard().reassembly().datagrams, 0);
+}
+
+#[test]
+fn answers_to_malformed_options_are_limited_with_all_other_errors() {
+    let mut script = Script::new();
+    let packet = script.envelope.ip_with_options(Protocol::UDP, &[7, 0, 4, 0], &[0; 16]);
+    for _ in 0..3_000 {
+        script.inject_frame(&packet);
+    }
+    let counters = script.host.counters();
+    let (sent, limited) = (counters.control.errors_sent, counters.drops.icmp_limited);
+    assert!(sent < 100 && sent + limited == 3_000, "{sent} errors at once");
+    script.leave();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod determinism;
+mod echo;
 mod fragments;
 mod icmp;
 mod igmp;

@@ -313,11 +313,52 @@ fn a_broadcast_datagram_reaches_a_socket_bound_to_all_addresses() {
     let mut pair = Pair::builder().latency(ms(1)).build();
     let server = pair.b.udp_bind(67);
     let client = pair.a.udp_bind(68);
+    pair.a.shard_mut().udp_set_broadcast(client, true).unwrap();
     for to in ["255.255.255.255:67", "10.0.0.255:67"] {
         pair.a.udp_send(client, to.parse().unwrap(), b"is there a server?");
         pair.drive();
         assert_eq!(pair.b.udp_recv_all(server).len(), 1, "{to}");
     }
+}
+
+#[test]
+fn nobody_sends_to_everyone_who_has_not_asked_to() {
+    let mut pair = Pair::builder().latency(ms(1)).build();
+    let (server, client) = (pair.b.udp_bind(67), pair.a.udp_bind(68));
+    for to in ["255.255.255.255:67", "10.0.0.255:67"] {
+        let to: SocketAddr = to.parse().unwrap();
+        let refused = SocketError::BroadcastNotAllowed { destination: to.ip() };
+        assert_eq!(pair.a.try_udp_send(client, to, b"by accident"), Err(refused));
+        assert_eq!(pair.a.shard_mut().udp_connect(client, to), Err(refused));
+        assert!(refused.to_string().contains("udp_set_broadcast"), "{refused}");
+    }
+    // The last address of a network that is not ours is anybody's.
+    let elsewhere = pair.a.try_udp_send(client, "192.0.2.255:67".parse().unwrap(), b"?");
+    assert!(matches!(elsewhere, Err(SocketError::NetworkUnreachable { .. })), "{elsewhere:?}");
+    for allowed in [true, false] {
+        pair.a.shard_mut().udp_set_broadcast(client, allowed).unwrap();
+        let sent = pair.a.try_udp_send(client, "10.0.0.255:67".parse().unwrap(), b"on purpose");
+        assert_eq!(sent.is_ok(), allowed);
+    }
+    pair.drive();
+    assert_eq!(pair.b.udp_recv_all(server).len(), 1);
+}
+
+#[test]
+fn a_datagram_whose_header_is_not_understood_is_told_to_a_connected_socket() {
+    let mut script = Script::new();
+    let peer = SocketAddr::new(script.envelope.source.into(), 53);
+    let (connected, other) = (script.host.udp_bind(1_000), script.host.udp_bind(1_001));
+    script.host.shard_mut().udp_connect(connected, peer).unwrap();
+    for socket in [connected, other] {
+        script.host.udp_send(socket, peer, b"hello");
+        let heard = script.next_within(ms(1)).unwrap();
+        let problem = script.envelope.icmp(12, 0, [20, 0, 0, 0], &heard.bytes[14..14 + 28]);
+        script.inject_frame(&problem);
+    }
+    assert_eq!(script.host.udp_recv(connected).unwrap_err(), SocketError::ParameterProblem);
+    assert_eq!(script.host.udp_recv(connected).unwrap_err(), SocketError::WouldBlock, "told once");
+    assert_eq!(script.host.udp_recv(other).unwrap_err(), SocketError::WouldBlock);
 }
 
 #[test]

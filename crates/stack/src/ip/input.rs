@@ -21,6 +21,8 @@ pub(crate) enum Disposition {
     Deliver(IpInput),
     /// It was put together from fragments: only now its ports tell which shard has it.
     Whole(IpInput),
+    /// An option of its header is malformed; the byte that makes it so.
+    BadOption(u8, IpInput),
     /// A filter sends it to a sibling.
     HandTo { shard: ShardId, group: bool, packet: Packet },
     /// A filter gives it to the DHCP client.
@@ -154,12 +156,21 @@ impl Core {
             self.counters.drops.not_for_us += 1;
             return None;
         };
-        if header.header_len as usize > Ipv4Header::LEN && Ipv4Header::has_source_route(packet.head()) {
-            self.counters.drops.source_route += 1;
-            return None;
-        }
         // RFC 1122 section 3.2.2: a link-layer broadcast is no occasion for an error either.
         let group = group || to_group;
+        if usize::from(header.header_len) > Ipv4Header::LEN {
+            if Ipv4Header::has_source_route(packet.head()) {
+                self.counters.drops.source_route += 1;
+                return None;
+            }
+            if let Some(pointer) = Ipv4Header::malformed_option(packet.head()) {
+                self.counters.drops.malformed += 1;
+                // RFC 1122 section 3.2.2: MUST NOT answer a fragment that is not the first.
+                let answered = header.fragment_offset == 0;
+                let input = IpInput::new(interface, &header, header.ecn, group, packet);
+                return answered.then_some(Disposition::BadOption(pointer, input));
+            }
+        }
         if header.is_fragment() {
             let whole = self.reassemble(FragmentInput { interface, header, group, packet })?;
             return self.whole_input(whole).map(Disposition::Whole);

@@ -227,6 +227,22 @@ impl Interfaces {
                 .any(|own| own.broadcast() == Some(address))
     }
 
+    /// Whether an address is that of one host, as far as can be seen from here: not of a group, of everyone, of nobody, or
+    /// of a class that no host is in (RFC 1122 section 3.2.1.3).
+    pub(crate) fn is_one_host(&self, address: IpAddress) -> bool {
+        match address {
+            IpAddress::V4(v4) => {
+                !v4.is_unspecified() && !v4.is_multicast() && v4.octets()[0] < 240 && !self.is_broadcast(v4)
+            }
+            IpAddress::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+        }
+    }
+
+    /// Whether what is sent to an address goes to everyone on a network.
+    pub(crate) fn is_everyone(&self, address: IpAddress) -> bool {
+        matches!(address, IpAddress::V4(address) if self.is_broadcast(address))
+    }
+
     pub(crate) fn add_address(&mut self, id: InterfaceId, address: InterfaceAddress) {
         let addresses = &mut self.get_mut(id).addresses;
         match addresses.iter_mut().find(|own| own.address == address.address) {

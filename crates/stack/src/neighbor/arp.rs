@@ -31,6 +31,11 @@ impl Core {
         {
             return self.on_conflict((*interface, address), arp.sender_mac);
         }
+        if arp.is_announcement() {
+            // What nobody asked for changes nothing here; who is spoken of is asked when its entry is old.
+            self.counters.control.announcements_received += 1;
+            return;
+        }
         let plausible = arp.sender_mac.is_unicast()
             && arp.sender_mac == *station
             && arp.sender_mac != own.mac

@@ -1,4 +1,4 @@
-//! Echo sockets: send an echo request, receive the reply.
+//! Echo sockets: send an echo request, receive the reply, or what is said instead of one.
 
 use sunstar_wire::IpAddress;
 
@@ -21,7 +21,8 @@ impl Shard {
     ///
     /// # Errors
     /// `WouldBlock` while too many are queued, `MessageTooLong` beyond the MTU of the path when it may not be cut, or
-    /// beyond 65,507 bytes, `NetworkUnreachable` without a route, `Closed`.
+    /// beyond 65,507 bytes, `NetworkUnreachable` without a route, `BroadcastNotAllowed` to everyone on a network unless the
+    /// request says so, `Closed`.
     pub fn echo_send(
         &mut self,
         socket: EchoKey,
@@ -32,7 +33,8 @@ impl Shard {
         self.icmp.send(&mut self.core, socket, destination, request, data)
     }
 
-    /// The next reply.
+    /// The next reply; or an ICMP error about a request of this socket, once for each request at most
+    /// ([`EchoReply::answer`] tells).
     ///
     /// # Errors
     /// `WouldBlock` while there is none, `Closed`.

@@ -59,6 +59,17 @@ pub enum SocketError {
     /// The next hop, or a router on the way, says the host cannot be reached.
     #[error("the host cannot be reached")]
     HostUnreachable,
+    /// A host or router on the way did not understand a packet's header (ICMP parameter problem, RFC 1122 section 3.2.2.5).
+    #[error("a host or router on the way does not understand the packets' header")]
+    ParameterProblem,
+    /// The destination is everyone on a network, and the socket has not asked to send there.
+    #[error(
+        "{destination} is every host of a network; if that is meant, allow the socket to broadcast (`udp_set_broadcast`, or `broadcast` of an echo request)"
+    )]
+    BroadcastNotAllowed {
+        /// Where to.
+        destination: IpAddress,
+    },
     /// The peer refused the connection, or the datagram (RFC 9293 section 3.10.7.3; ICMP port unreachable).
     #[error("the peer refused the connection")]
     ConnectionRefused,
@@ -120,6 +131,8 @@ impl From<SocketError> for io::Error {
             SocketError::AddressInUse { .. } => ErrorKind::AddrInUse,
             SocketError::NetworkUnreachable { .. } => ErrorKind::NetworkUnreachable,
             SocketError::HostUnreachable => ErrorKind::HostUnreachable,
+            SocketError::ParameterProblem => ErrorKind::Other,
+            SocketError::BroadcastNotAllowed { .. } => ErrorKind::PermissionDenied,
             SocketError::ConnectionRefused => ErrorKind::ConnectionRefused,
             SocketError::ConnectionReset => ErrorKind::ConnectionReset,
             SocketError::ConnectionAborted => ErrorKind::ConnectionAborted,

@@ -31,7 +31,7 @@ impl Shard {
     /// Fixes a socket's peer: it sends to it by default, and receives from nobody else.
     ///
     /// # Errors
-    /// `NetworkUnreachable`, `AddressInUse`, `Closed`.
+    /// `NetworkUnreachable`, `AddressInUse`, `BroadcastNotAllowed`, `Closed`.
     pub fn udp_connect(&mut self, socket: UdpKey, remote: SocketAddr) -> Result<(), SocketError> {
         self.udp.connect(&self.core, socket, remote)
     }
@@ -40,7 +40,8 @@ impl Shard {
     ///
     /// # Errors
     /// `WouldBlock` without credit, `MessageTooLong`, `NetworkUnreachable`, `AddressNotAvailable`,
-    /// `NotConnected`, `InvalidInput`, `ConnectionRefused` when an earlier datagram was, `Closed`.
+    /// `NotConnected`, `InvalidInput`, `BroadcastNotAllowed` unless [`Shard::udp_set_broadcast`] allows it,
+    /// `ConnectionRefused` when an earlier datagram was, `ParameterProblem` when one was not understood, `Closed`.
     pub fn udp_send(
         &mut self,
         socket: UdpKey,
@@ -61,10 +62,20 @@ impl Shard {
         self.udp.set_fragmentation(socket, allowed)
     }
 
+    /// Whether the socket may send to every host of a network: to 255.255.255.255, or to the last address of a network of
+    /// ours. It may not unless this says so (`SO_BROADCAST` elsewhere).
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn udp_set_broadcast(&mut self, socket: UdpKey, allowed: bool) -> Result<(), SocketError> {
+        self.udp.set_broadcast(socket, allowed)
+    }
+
     /// The next datagram received, or the next several that came coalesced, in the buffers they came in.
     ///
     /// # Errors
-    /// `WouldBlock` while there is none, `ConnectionRefused` when a datagram sent was, `Closed`.
+    /// `WouldBlock` while there is none, `ConnectionRefused` when a datagram sent was, `ParameterProblem` when one was not
+    /// understood, `Closed`.
     pub fn udp_recv(&mut self, socket: UdpKey) -> Result<UdpReceived, SocketError> {
         self.udp.sockets.get_mut(socket).ok_or(SocketError::Closed)?.recv()
     }

@@ -39,6 +39,9 @@ impl Tcp {
             }
             // RFC 9293 MUST-56: no reason to give up, but what to say when the connection is given up.
             ErrorKind::Soft(_) if outstanding => connection.soft_error = Some(SocketError::HostUnreachable),
+            ErrorKind::NotUnderstood if outstanding => {
+                connection.soft_error = Some(SocketError::ParameterProblem);
+            }
             ErrorKind::TooBig(too_big) if outstanding => {
                 self.on_too_big(core, key, sequence, (error, &too_big))
             }

@@ -114,6 +114,7 @@ impl Udp {
         remote: SocketAddr,
     ) -> Result<(), SocketError> {
         let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
+        socket.may_send_to(core, remote.ip())?;
         let chosen = (!socket.local.ip().is_unspecified()).then_some(socket.local.ip());
         let path = core
             .path(remote.ip(), chosen)
@@ -283,6 +284,7 @@ impl Udp {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let told = match error.kind {
             ErrorKind::Refused => Some(SocketError::ConnectionRefused),
+            ErrorKind::NotUnderstood => Some(SocketError::ParameterProblem),
             // What was sent is lost. Whoever has what comes next cut need not know; another hears of the limit.
             ErrorKind::TooBig(too_big) => {
                 let claimed = core.claimed_mtu(error, &too_big);
@@ -378,6 +380,12 @@ impl Udp {
     /// Whether datagrams too large for their path are cut.
     pub(crate) fn set_fragmentation(&mut self, key: UdpKey, allowed: bool) -> Result<(), SocketError> {
         self.sockets.get_mut(key).ok_or(SocketError::Closed)?.may_fragment = allowed;
+        Ok(())
+    }
+
+    /// Whether a socket may send to everyone on a network.
+    pub(crate) fn set_broadcast(&mut self, key: UdpKey, allowed: bool) -> Result<(), SocketError> {
+        self.sockets.get_mut(key).ok_or(SocketError::Closed)?.may_broadcast = allowed;
         Ok(())
     }
 

@@ -83,6 +83,8 @@ pub(crate) struct UdpSocket {
     pub(super) groups: Vec<IpAddress>,
     /// Whether datagrams too large for their path are cut.
     pub(super) may_fragment: bool,
+    /// Whether it may send to everyone on a network.
+    pub(super) may_broadcast: bool,
     pub(super) outgoing: VecDeque<Outgoing>,
     /// Bytes of credit taken by datagrams that have not left yet.
     pub(super) charged: usize,
@@ -103,6 +105,7 @@ impl UdpSocket {
             remote: None,
             groups: Vec::new(),
             may_fragment: true,
+            may_broadcast: false,
             outgoing: VecDeque::new(),
             charged: 0,
             closed: false,
@@ -155,6 +158,14 @@ impl UdpSocket {
         self.received.front()
     }
 
+    /// RFC 1122 section 3.3.6: nobody sends to everyone by accident.
+    pub(super) fn may_send_to(&self, core: &Core, destination: IpAddress) -> Result<(), SocketError> {
+        if !self.may_broadcast && core.interfaces.is_everyone(destination) {
+            return Err(SocketError::BroadcastNotAllowed { destination });
+        }
+        Ok(())
+    }
+
     /// Checks and copies a datagram to be sent, if there is credit for it.
     pub(super) fn prepare(
         &mut self,
@@ -170,6 +181,7 @@ impl UdpSocket {
         if destination.port() == 0 {
             return Err(SocketError::InvalidInput { what: "port 0 cannot be sent to" });
         }
+        self.may_send_to(core, destination.ip())?;
         let bound = (!self.local.ip().is_unspecified()).then_some(self.local.ip());
         let source = transmit.source.or(bound);
         if let Some(address) = source.filter(|source| !core.interfaces.is_local(*source)) {

@@ -20,12 +20,13 @@ use sunstar_device::wire::{self, WireConfig};
 use sunstar_packet::{Memory, QueuePair};
 use sunstar_stack::steering::Steering;
 use sunstar_stack::{InterfaceAddress, InterfaceId, Shard};
+use tokio::sync::watch;
 
 use crate::builder::{Builder, Device, NameService, Publish, Tap};
 use crate::clock::Clock;
 use crate::control::{self, ControlSocket};
 use crate::cores::Cores;
-use crate::dhcp::Told;
+use crate::dhcp::{DhcpStatus, Told};
 use crate::engine::{Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
@@ -184,7 +185,7 @@ where
         seed: start.seed,
         config: builder.config,
         name_service: builder.name_service,
-        dhcp: Told::default(),
+        dhcp: Arc::new(watch::Sender::new(builder.dhcp.as_ref().map(|_| DhcpStatus::BEGINNING))),
         shutdown_deadline: builder.shutdown_deadline,
         steered: start.placed.steered,
         mailboxes: mailboxes.into(),

@@ -197,6 +197,8 @@ proptest! {
     ) {
         let bytes = if mend { with_ipv4_checksum(bytes) } else { bytes };
         let _ = (Ipv4Header::options(&bytes).count(), Ipv4Header::has_source_route(&bytes));
+        let malformed = Ipv4Header::options(&bytes).any(|option| option.is_err());
+        prop_assert_eq!(Ipv4Header::malformed_option(&bytes).is_some(), malformed);
         if let Ok(header) = Ipv4Header::parse(&bytes) {
             let options = &bytes[20..header.header_len.into()];
             let again = emitted(|out| header.emit_with_options(options, out));

@@ -1,19 +1,22 @@
-//! Echo sockets: what ping needs (RFC 792). One identifier each; requests out, replies in.
+//! Echo sockets: what ping and traceroute need (RFC 792). One identifier each; requests out, replies in, and ICMP errors
+//! about the requests.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use slotmap::new_key_type;
 use sunstar_packet::Packet;
-use sunstar_wire::icmpv4::Icmpv4Message;
+use sunstar_wire::icmpv4::{Icmpv4Message, UnreachableCode};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
 
-use super::{Icmp, build};
+use super::memory::Memory;
+use super::{ErrorKind, Icmp, IcmpError, build};
 use crate::core::{Addressed, Core};
 use crate::ip::input::IpInput;
 use crate::ip::interface::InterfaceId;
 use crate::ip::output::IpOutput;
+use crate::ip::path_mtu::PathNews;
 use crate::link::Provider;
 use crate::socket::{EchoInfo, Ready, SocketError, SocketHandle};
 use crate::steering::PortSpace;
@@ -24,10 +27,54 @@ new_key_type! {
     pub struct EchoKey;
 }
 
-/// A reply to an echo request.
+/// What was said to an echo request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoAnswer {
+    /// The reply.
+    Reply,
+    /// Its hops ran out on the way.
+    TimeExceeded,
+    /// It came in fragments, and not all of them in time.
+    ReassemblyTimeExceeded,
+    /// It cannot be delivered.
+    Unreachable(UnreachableCode),
+    /// It is too big for the next link and must not be cut.
+    TooBig {
+        /// The largest packet that link takes, in bytes; 0 if the router does not say (RFC 1191 section 4).
+        mtu: u16,
+    },
+    /// Its header was not understood.
+    ParameterProblem {
+        /// The byte at which the trouble begins, as it stands in the message.
+        pointer: u8,
+    },
+}
+
+impl EchoAnswer {
+    /// What an ICMP error says of the request that it quotes.
+    fn of(message: &Icmpv4Message) -> Option<Self> {
+        Some(match *message {
+            Icmpv4Message::DestinationUnreachable {
+                code: UnreachableCode::FragmentationNeeded,
+                next_hop_mtu,
+            } => Self::TooBig { mtu: next_hop_mtu },
+            Icmpv4Message::DestinationUnreachable { code, .. } => Self::Unreachable(code),
+            Icmpv4Message::TimeExceeded { code: Icmpv4Message::REASSEMBLY_TIMEOUT } => {
+                Self::ReassemblyTimeExceeded
+            }
+            Icmpv4Message::TimeExceeded { .. } => Self::TimeExceeded,
+            Icmpv4Message::ParameterProblem { pointer, .. } => Self::ParameterProblem { pointer },
+            _ => return None,
+        })
+    }
+}
+
+/// A reply to an echo request, or what was said instead of one.
 #[derive(Debug)]
 pub struct EchoReply {
-    /// Who answered.
+    /// What it is.
+    pub answer: EchoAnswer,
+    /// Who said so: whoever was asked, or a router on the way there.
     pub from: IpAddress,
     /// The request's sequence number.
     pub sequence: u16,
@@ -35,13 +82,15 @@ pub struct EchoReply {
     pub ttl: u8,
     /// When it arrived.
     pub at: Instant,
-    /// The request's data.
+    /// The request's data; nothing in an error.
     pub payload: Packet,
 }
 
 pub(crate) struct EchoSocket {
     pub(crate) identifier: u16,
     requests: VecDeque<Request>,
+    /// What was sent and is not answered.
+    sent: Memory,
     replies: VecDeque<EchoReply>,
     pub(crate) ready: Ready,
 }
@@ -63,12 +112,14 @@ pub struct EchoRequest {
     pub ttl: u8,
     /// Whether it is cut when it is too large for the path; if not, it is refused.
     pub may_fragment: bool,
+    /// Whether it may go to every host of a network.
+    pub broadcast: bool,
 }
 
 impl EchoRequest {
-    /// A request as `ping` sends it: 64 hops at most, and cut when it is large.
+    /// A request as `ping` sends it: 64 hops at most, to one host, and cut when it is large.
     pub const fn new(sequence: u16) -> Self {
-        Self { sequence, ttl: 64, may_fragment: true }
+        Self { sequence, ttl: 64, may_fragment: true, broadcast: false }
     }
 }
 
@@ -93,6 +144,7 @@ impl Icmp {
         let key = self.sockets.insert(EchoSocket {
             identifier,
             requests: VecDeque::new(),
+            sent: Memory::default(),
             replies: VecDeque::new(),
             ready: Ready::NONE,
         });
@@ -133,7 +185,10 @@ impl Icmp {
         let socket = self.sockets.get_mut(key).ok_or(SocketError::Closed)?;
         let path = core.path(destination, None).ok_or(SocketError::NetworkUnreachable { destination })?;
         core.check_device(&path)?;
-        let EchoRequest { sequence, ttl, may_fragment } = request;
+        let EchoRequest { sequence, ttl, may_fragment, broadcast } = request;
+        if !broadcast && core.interfaces.is_everyone(destination) {
+            return Err(SocketError::BroadcastNotAllowed { destination });
+        }
         let largest = if may_fragment { usize::from(u16::MAX) } else { path.mtu };
         let limit = largest.saturating_sub(Ipv4Header::LEN + Icmpv4Message::LEN);
         if data.len() > limit {
@@ -163,14 +218,41 @@ impl Icmp {
             core.counters.drops.icmp_ignored += 1;
             return;
         };
-        if socket.replies.len() >= MAX_WAITING {
-            core.counters.drops.receive_buffer_full += 1;
-            return;
-        }
+        socket.sent.on_reply(sequence, input.source);
         let (from, ttl) = (input.source, input.ttl);
         let payload = input.into_payload(Icmpv4Message::LEN);
-        socket.replies.push_back(EchoReply { from, sequence, ttl, at: core.now, payload });
-        core.ready.set(&mut socket.ready, Ready::READABLE, SocketHandle::Echo(key));
+        let answer = EchoAnswer::Reply;
+        socket.deliver(core, key, EchoReply { answer, from, sequence, ttl, at: core.now, payload });
+    }
+
+    /// An ICMP error about an echo message of ours: heard by the socket that has sent it as a request, lately, and only once.
+    /// Anybody can make up an error; only who has seen the request, or guesses well, is believed (RFC 5927 section 4).
+    pub(crate) fn on_icmp_error(&mut self, core: &mut Core, error: &IcmpError) {
+        let request = match Icmpv4Message::parse(&error.quoted) {
+            Ok(Icmpv4Message::EchoRequest { identifier, sequence }) => Some((identifier, sequence)),
+            _ => None,
+        };
+        let found =
+            request.zip(EchoAnswer::of(&error.message)).and_then(|((identifier, sequence), answer)| {
+                let key = *self.by_identifier.get(&identifier)?;
+                let socket = self.sockets.get_mut(key)?;
+                let sent = socket.sent.take(sequence, error.remote, core.now);
+                sent.then_some((key, socket, sequence, answer))
+            });
+        let Some((key, socket, sequence, answer)) = found else {
+            match error.kind {
+                ErrorKind::TooBig(_) => core.counters.drops.too_big_ignored += 1,
+                _ => core.counters.drops.icmp_ignored += 1,
+            }
+            return;
+        };
+        let (from, ttl, payload) = (error.from, error.ttl, Packet::default());
+        socket.deliver(core, key, EchoReply { answer, from, sequence, ttl, at: core.now, payload });
+        if let ErrorKind::TooBig(too_big) = error.kind
+            && let Some((destination, mtu)) = core.claimed_mtu(error, &too_big)
+        {
+            core.on_path_news(destination, PathNews::Claimed(mtu));
+        }
     }
 
     pub(super) fn next_echo(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
@@ -196,6 +278,7 @@ impl Icmp {
                 core.counters.drops.no_buffer += 1;
                 continue;
             };
+            socket.sent.on_send(request.sequence, request.destination, core.now);
             let output = IpOutput {
                 path,
                 destination: request.destination,
@@ -211,5 +294,17 @@ impl Icmp {
             }
         }
         None
+    }
+}
+
+impl EchoSocket {
+    /// Keeps what was said until the application fetches it.
+    fn deliver(&mut self, core: &mut Core, key: EchoKey, reply: EchoReply) {
+        if self.replies.len() >= MAX_WAITING {
+            core.counters.drops.receive_buffer_full += 1;
+            return;
+        }
+        self.replies.push_back(reply);
+        core.ready.set(&mut self.ready, Ready::READABLE, SocketHandle::Echo(key));
     }
 }

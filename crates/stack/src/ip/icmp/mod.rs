@@ -2,6 +2,7 @@
 
 mod echo;
 mod limit;
+mod memory;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,13 +13,13 @@ use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
 
 use echo::EchoSocket;
-pub use echo::{EchoKey, EchoReply, EchoRequest};
+pub use echo::{EchoAnswer, EchoKey, EchoReply, EchoRequest};
 use limit::RateLimit;
 
 use super::input::IpInput;
 use super::interface::InterfaceId;
 use super::output::{DEFAULT_TTL, IpOutput};
-use super::path_mtu::{PathNews, TooBig};
+use super::path_mtu::TooBig;
 use super::reassembly::{Expired, Whole};
 use crate::core::{Addressed, Core};
 use crate::link::Provider;
@@ -28,6 +29,12 @@ use crate::random::Random;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IcmpError {
     pub(crate) kind: ErrorKind,
+    /// The message itself.
+    pub(crate) message: Icmpv4Message,
+    /// Who sent it: mostly a router, and neither end of the flow.
+    pub(crate) from: IpAddress,
+    /// Its own time to live when it arrived.
+    pub(crate) ttl: u8,
     pub(crate) protocol: Protocol,
     /// Our end of the quoted flow.
     pub(crate) local: IpAddress,
@@ -46,6 +53,8 @@ pub(crate) enum ErrorKind {
     Refused,
     /// The packet was too big, and was not to be cut.
     TooBig(TooBig),
+    /// A header was not understood.
+    NotUnderstood,
 }
 
 /// An answer that waits for the device.
@@ -120,11 +129,13 @@ impl Icmp {
                     }
                     code => ErrorKind::Soft(code),
                 };
-                quoted(core, &input, kind)
+                quoted(core, &input, message, kind)
             }
             Icmpv4Message::TimeExceeded { .. } => {
-                quoted(core, &input, ErrorKind::Soft(UnreachableCode::Host))
+                quoted(core, &input, message, ErrorKind::Soft(UnreachableCode::Host))
             }
+            // RFC 1122 section 3.2.2.5: MUST be passed to the transport.
+            Icmpv4Message::ParameterProblem { .. } => quoted(core, &input, message, ErrorKind::NotUnderstood),
             // RFC 6633: source quench is ignored; redirects are not believed.
             _ => {
                 core.counters.drops.icmp_ignored += 1;
@@ -133,27 +144,14 @@ impl Icmp {
         }
     }
 
-    /// An ICMP error about an echo request: believed of one that a socket of ours may have sent.
-    pub(crate) fn on_error(&mut self, core: &mut Core, error: &IcmpError) {
-        let message = Icmpv4Message::parse(&error.quoted);
-        let ours = matches!(message, Ok(Icmpv4Message::EchoRequest { identifier, .. })
-            if self.by_identifier.contains_key(&identifier));
-        match error.kind {
-            ErrorKind::TooBig(_) if !ours => core.counters.drops.too_big_ignored += 1,
-            ErrorKind::TooBig(too_big) => {
-                if let Some((destination, mtu)) = core.claimed_mtu(error, &too_big) {
-                    core.on_path_news(destination, PathNews::Claimed(mtu));
-                }
-            }
-            _ => core.counters.drops.icmp_ignored += 1,
-        }
-    }
-
     /// Answers a packet that cannot be delivered, where RFC 1122 section 3.2.2 allows it.
     pub(crate) fn unreachable(&mut self, core: &mut Core, code: UnreachableCode, input: IpInput) {
-        if !input.group {
-            self.error(core, Icmpv4Message::DestinationUnreachable { code, next_hop_mtu: 0 }, input);
-        }
+        self.error(core, Icmpv4Message::DestinationUnreachable { code, next_hop_mtu: 0 }, input);
+    }
+
+    /// Tells the sender of a packet which byte of its header cannot be (RFC 1122 section 3.2.2.5).
+    pub(crate) fn parameter_problem(&mut self, core: &mut Core, pointer: u8, input: IpInput) {
+        self.error(core, Icmpv4Message::ParameterProblem { code: 0, pointer }, input);
     }
 
     /// Tells the sender of a datagram that not all of it has come in time (RFC 792; RFC 1122 section 3.3.2).
@@ -165,11 +163,12 @@ impl Icmp {
         }
     }
 
-    /// Answers a packet for us alone with an error. Never one about another error, nor to nobody (RFC 1122 section 3.2.2).
+    /// Answers a packet with an error. RFC 1122 section 3.2.2: MUST NOT be about another error, nor about what was sent to
+    /// more than one host, nor go to a source that is no single host.
     fn error(&mut self, core: &mut Core, message: Icmpv4Message, input: IpInput) {
         let about_error = input.protocol == Protocol::ICMP
             && Icmpv4Message::parse(input.transport()).map_or(true, |message| message.is_error());
-        if about_error || input.source.is_unspecified() {
+        if about_error || input.group || !core.interfaces.is_one_host(input.source) {
             return;
         }
         let rate = core.config.icmp.errors_per_second;
@@ -254,7 +253,7 @@ fn build(core: &Core, message: &Icmpv4Message, body: Packet) -> Option<Packet> {
 }
 
 /// Reads the packet an error quotes: it must be one of ours (RFC 1122 section 3.2.2).
-fn quoted(core: &mut Core, input: &IpInput, kind: ErrorKind) -> Option<IcmpError> {
+fn quoted(core: &mut Core, input: &IpInput, message: Icmpv4Message, kind: ErrorKind) -> Option<IcmpError> {
     let quote = input.transport().get(Icmpv4Message::LEN..).unwrap_or_default();
     let error = Ipv4Header::parse(quote).ok().and_then(|header| {
         let behind = quote.get(usize::from(header.header_len)..)?.get(..8)?;
@@ -269,7 +268,8 @@ fn quoted(core: &mut Core, input: &IpInput, kind: ErrorKind) -> Option<IcmpError
             }),
             kind => kind,
         };
-        Some(IcmpError { kind, protocol: header.protocol, local, remote, quoted })
+        let (from, ttl) = (input.source, input.ttl);
+        Some(IcmpError { kind, message, from, ttl, protocol: header.protocol, local, remote, quoted })
     });
     let ours = error.filter(|error| error.local == input.destination);
     match ours {
