@@ -314,7 +314,7 @@ fn a_change_that_is_not_understood_says_what_would_be() {
 #[test]
 fn a_section_that_is_none_is_answered_with_those_that_are() {
     let show = |words: &[&str]| CommandLine::try_parse_from([&["sunstar", "show"], words].concat());
-    let error = show(&["sokets"]).unwrap_err().to_string();
+    let error = show(&["socket"]).unwrap_err().to_string();
     assert!(error.contains("interfaces, routes, neighbors"), "{error}");
     for words in [&["sockets"][..], &["--json"], &["counters", "--limit", "4096", "--control", "x"]] {
         assert!(show(words).is_ok(), "{words:?}");

@@ -65,7 +65,7 @@ fn without_a_section_it_prints_a_line_about_each() {
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("sunstar, process "), "{text}");
     let names: Vec<_> = lines[1..].iter().filter_map(|line| line.split(' ').next()).collect();
-    let all = ["interfaces", "routes", "neighbors", "sockets", "ports", "steering", "shards", "counters"];
+    let all = sunstar::snapshot::Section::ALL.iter().map(|section| section.name()).collect::<Vec<_>>();
     assert_eq!(names, all, "{text}");
     assert!(text.contains("device up 10.0.0.2/24") && text.contains("2 listeners"), "{text}");
     let json: Value = serde_json::from_str(&shown.run("show --json")).unwrap();
@@ -205,7 +205,7 @@ fn what_cannot_be_says_what_would_be() {
     assert!(error.contains("it is in 10.0.0.0/24"), "{error}");
     let error = shown.refused("set port udp/53 every");
     assert!(error.contains("start the stack with more shards"), "{error}");
-    let (status, _, error) = shown.try_run("show sokets");
+    let (status, _, error) = shown.try_run("show socket");
     assert!(status == 2 && error.contains("interfaces, routes"), "{error}");
     let (status, _, error) = shown.try_run("set port udp/53 somebody");
     assert!(status == 2 && error.contains("`every`"), "{error}");

@@ -236,7 +236,7 @@ mod tests {
             (r#"{"version":2,"ask":"stats"}"#, "version 1"),
             (r#"{"version":1}"#, "`stats`"),
             (r#"{"version":1,"ask":"reboot"}"#, "`show`"),
-            (r#"{"version":1,"ask":"show","sections":["sokets"]}"#, "interfaces, routes, neighbors"),
+            (r#"{"version":1,"ask":"show","sections":["socket"]}"#, "interfaces, routes, neighbors"),
             (r#"{"version":1,"ask":"show","sectoins":[]}"#, "sections"),
             (r#"{"version":1,"ask":"show","limit":0}"#, "from 1 to"),
             (r#"{"version":1,"ask":"show","limit":1000000}"#, "from 1 to"),
