@@ -121,8 +121,8 @@ pub use sunstar_stack::time;
 pub use sunstar_stack::{
     ConnectOptions, Counters, EchoInfo, EchoReply, EchoRequest, FilterId, InterfaceAddress,
     InterfaceAddressError, InterfaceId, Keepalive, ListenOptions, ListenerInfo, NeighborState, PacketFilter,
-    PortOwnerError, ShardConfig, SocketCounts, SocketError, State, TcpInfo, TcpTimers, UdpInfo, UdpReceived,
-    UdpTransmit, Verdict,
+    PathMtuSource, PortOwnerError, ShardConfig, SocketCounts, SocketError, State, TcpInfo, TcpTimers,
+    UdpInfo, UdpReceived, UdpTransmit, Verdict,
 };
 pub use sunstar_wire::Ecn;
 pub use sunstar_wire::ipv4::Ipv4Header;

@@ -10,7 +10,9 @@
 mod counters;
 mod interfaces;
 mod neighbors;
+mod path_mtus;
 mod ports;
+mod reassembly;
 mod routes;
 mod section;
 mod seen;
@@ -29,7 +31,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use counters::{Counter, Counters};
 pub use interfaces::{Interface, Interfaces};
 pub use neighbors::{Neighbor, Neighbors};
+pub use path_mtus::{PathMtu, PathMtus};
 pub use ports::{Port, Ports};
+pub use reassembly::{Incomplete, Reassembly};
 pub use routes::{Route, Routes};
 pub use section::Shown;
 pub(crate) use section::{Part, View};
@@ -44,8 +48,18 @@ pub const DEFAULT_LIMIT: usize = 1_024;
 /// How many lines of a kind may be asked for.
 pub const MAX_LIMIT: usize = 4_096;
 
+/// What a section is called: as its field, unless it has a name of its own.
+macro_rules! called {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $own:literal) => {
+        $own
+    };
+}
+
 macro_rules! sections {
-    ($($(#[doc = $doc:literal])+ $name:ident: $section:ident,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident $(($own:literal))?: $section:ident,)+) => {
         /// A part of a snapshot.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Section { $($(#[doc = $doc])+ $section,)+ }
@@ -56,7 +70,7 @@ macro_rules! sections {
 
             /// What it is called.
             pub fn name(self) -> &'static str {
-                match self { $(Self::$section => stringify!($name)),+ }
+                match self { $(Self::$section => called!($name $($own)?)),+ }
             }
 
             /// What is in it.
@@ -74,7 +88,7 @@ macro_rules! sections {
             pub silent: Vec<u16>,
             $(
                 $(#[doc = $doc])+
-                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[serde(default, skip_serializing_if = "Option::is_none" $(, rename = $own)?)]
                 pub $name: Option<$section>,
             )+
         }
@@ -117,10 +131,14 @@ sections! {
     routes: Routes,
     /// The stations of the neighbours, and which shard asks for each.
     neighbors: Neighbors,
+    /// The paths that take less than their interface does, and who has found that out.
+    path_mtus("path-mtus"): PathMtus,
     /// TCP connections and listeners, UDP sockets, echo sockets.
     sockets: Sockets,
     /// The ports that have an owner, which is asked before the hash is.
     ports: Ports,
+    /// Datagrams some of whose fragments are missing, and what they hold.
+    reassembly: Reassembly,
     /// What places packets on the shards, and how many on which.
     steering: Steering,
     /// The shards: their buffers, queues, rings, and what befell them.
