@@ -76,6 +76,7 @@ const WRK: Tool = Tool::debian("wrk", "wrk");
 const TSHARK: Tool = Tool::debian("tshark", "tshark");
 const CAPINFOS: Tool = Tool::debian("capinfos", "wireshark-common");
 const ETHTOOL: Tool = Tool::debian("ethtool", "ethtool");
+const NFT: Tool = Tool::debian("nft", "nftables");
 const SETPRIV: Tool = Tool::debian("setpriv", "util-linux");
 const CHROMIUM: Tool = Tool::debian("chromium", "chromium");
 const TASKSET: Tool = Tool::debian("taskset", "util-linux");
@@ -84,11 +85,11 @@ pub(crate) const VALGRIND: Tool = Tool::debian("valgrind", "valgrind");
 const NGINX: Tool = Tool::debian("nginx", "nginx-light");
 
 /// What the interop cases call.
-pub(crate) const INTEROP: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, SETPRIV, CHROMIUM];
+pub(crate) const INTEROP: &[Tool] = &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, NFT, SETPRIV, CHROMIUM];
 
 /// What the acceptance calls besides.
 pub(crate) const ACCEPTANCE: &[Tool] =
-    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, TASKSET, SS, NGINX, VALGRIND];
+    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, NFT, TASKSET, SS, NGINX, VALGRIND];
 
 /// Where a program is: on the search path, in an administrator's directory that a user's path lacks, or
 /// among the wheels.

@@ -1,0 +1,126 @@
+//! ARP among strangers (RFC 826, RFC 5227): what is believed, and what a scan of all addresses leaves.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::capture::inspect;
+use super::http::Curl;
+use super::stage::{KERNEL, SERVER, Stage, TapServer};
+use crate::failure::{Failure, ensure};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Neighbours that a shard remembers at most.
+const MOST: usize = 512;
+
+/// An address on the link that nobody has.
+const NOBODY: &str = "10.77.0.99";
+
+pub(super) fn an_answer_nobody_asked_for_changes_no_neighbour(stage: &Stage) -> Result<(), Failure> {
+    let (server, capture) = start(stage)?;
+    let curl = Curl { server: &server, deadline: DEADLINE };
+    curl.get("/")?;
+    let before = stations(&server)?;
+    ensure!(before.contains_key(KERNEL), "the kernel is no neighbour: {before:?}");
+    let target = server.target()?;
+    for claimed in [KERNEL, NOBODY] {
+        server.peer(&["arp-reply", &target, claimed], DEADLINE)?;
+    }
+    // They are behind whatever a queue holds, and so is this; each is a frame by itself.
+    let waits = std::time::Instant::now() + DEADLINE;
+    while server.counter("drops.unsolicited_arp")? < 2 {
+        ensure!(std::time::Instant::now() < waits, "two answers nobody asked for are not counted as such");
+    }
+    curl.get("/")?;
+    let after = stations(&server)?;
+    println!("neighbours before and after: {before:?}");
+    ensure!(after == before, "an answer nobody asked for changed the neighbours {before:?} to {after:?}");
+    finish(server, &capture)
+}
+
+pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &Stage) -> Result<(), Failure> {
+    let (server, capture) = start(stage)?;
+    let curl = Curl { server: &server, deadline: DEADLINE };
+    curl.get("/")?;
+    let gateway = stations(&server)?.remove(KERNEL);
+    let scan = server.start_peer(stage, &["scan", &server.target()?, "20000"])?;
+    let (mut most, mut answered) = (0, 0);
+    let until = std::time::Instant::now() + Duration::from_secs(3);
+    while std::time::Instant::now() < until {
+        most = most.max(remembered(&server)?);
+        curl.get("/")?;
+        answered += 1;
+    }
+    let scanned = scan.finish_successfully(DEADLINE)?.stdout;
+    most = most.max(remembered(&server)?);
+    curl.get("/")?;
+    let neighbors = server.show("neighbors")?;
+    let of_gateway: Vec<_> = list(&neighbors).iter().filter(|it| it["address"] == KERNEL).collect();
+    println!(
+        "{}; a shard remembered {most} neighbours at most; {answered} requests answered meanwhile; {} replies, \
+         {} claims without room",
+        scanned.trim(),
+        server.counter("control.arp_replies_sent")?,
+        server.counter("drops.neighbor_cache_full")?
+    );
+    ensure!(scanned.contains("65536"), "not every address was claimed: {scanned}");
+    ensure!(
+        most <= MOST && most > MOST / 2,
+        "a shard remembered {most} neighbours, and should {MOST} at most"
+    );
+    ensure!(
+        of_gateway.iter().any(|it| it["state"] == "reachable"),
+        "the gateway is not reachable any more: {of_gateway:?}"
+    );
+    let station = stations(&server)?.remove(KERNEL);
+    ensure!(station == gateway, "the gateway was at {gateway:?} and is at {station:?}");
+    finish(server, &capture)
+}
+
+fn start(stage: &Stage) -> Result<(TapServer, std::path::PathBuf), Failure> {
+    let capture = stage.file("arp.pcapng");
+    let arguments = ["--shards", "4", "--queues", "4", "--pcap", &capture.to_string_lossy()];
+    Ok((TapServer::start_on_a_wide_link(stage, &arguments)?, capture))
+}
+
+/// Ends the server, so that its capture is whole, and has tshark read that.
+fn finish(server: TapServer, capture: &Path) -> Result<(), Failure> {
+    server.stop()?;
+    let frames = inspect(capture, SERVER)?;
+    println!("tshark: nothing wrong in {frames} frames");
+    Ok(())
+}
+
+fn list(neighbors: &Value) -> &[Value] {
+    neighbors["neighbors"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Which station has which address; all that shards say of one.
+fn stations(server: &TapServer) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let neighbors = server.show("neighbors")?;
+    let mut stations: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for neighbor in list(&neighbors) {
+        let said = stations.entry(neighbor["address"].as_str().unwrap_or_default().to_owned()).or_default();
+        said.push(neighbor["mac"].to_string());
+        said.sort();
+        said.dedup();
+    }
+    Ok(stations)
+}
+
+/// How many neighbours a shard has, the one that has the most.
+fn remembered(server: &TapServer) -> Result<usize, Failure> {
+    let neighbors = server.show("neighbors")?;
+    ensure!(neighbors["truncated"] == false, "a shard has more neighbours than may be listed");
+    let mut of_shards: BTreeMap<u64, usize> = BTreeMap::new();
+    for neighbor in list(&neighbors) {
+        let shards = neighbor["shards"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for shard in shards.iter().filter_map(Value::as_u64) {
+            *of_shards.entry(shard).or_default() += 1;
+        }
+    }
+    Ok(of_shards.values().copied().max().unwrap_or_default())
+}
