@@ -1,17 +1,19 @@
 //! ARP among strangers (RFC 826, RFC 5227): what is believed, and what a scan of all addresses leaves.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::capture::inspect;
+use super::capture::end_and_inspect;
 use super::http::Curl;
 use super::stage::{KERNEL, SERVER, Stage, TapServer};
 use crate::failure::{Failure, ensure};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+
+const QUEUES: u32 = 4;
 
 /// Neighbours that a shard remembers at most.
 const MOST: usize = 512;
@@ -30,15 +32,15 @@ pub(super) fn an_answer_nobody_asked_for_changes_no_neighbour(stage: &Stage) -> 
         server.peer(&["arp-reply", &target, claimed], DEADLINE)?;
     }
     // They are behind whatever a queue holds, and so is this; each is a frame by itself.
-    let waits = std::time::Instant::now() + DEADLINE;
+    let waits = Instant::now() + DEADLINE;
     while server.counter("drops.unsolicited_arp")? < 2 {
-        ensure!(std::time::Instant::now() < waits, "two answers nobody asked for are not counted as such");
+        ensure!(Instant::now() < waits, "two answers nobody asked for are not counted as such");
     }
     curl.get("/")?;
     let after = stations(&server)?;
     println!("neighbours before and after: {before:?}");
     ensure!(after == before, "an answer nobody asked for changed the neighbours {before:?} to {after:?}");
-    finish(server, &capture)
+    end_and_inspect(server, &capture, QUEUES)
 }
 
 pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &Stage) -> Result<(), Failure> {
@@ -48,8 +50,8 @@ pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &St
     let gateway = stations(&server)?.remove(KERNEL);
     let scan = server.start_peer(stage, &["scan", &server.target()?, "20000"])?;
     let (mut most, mut answered) = (0, 0);
-    let until = std::time::Instant::now() + Duration::from_secs(3);
-    while std::time::Instant::now() < until {
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
         most = most.max(remembered(&server)?);
         curl.get("/")?;
         answered += 1;
@@ -77,21 +79,13 @@ pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &St
     );
     let station = stations(&server)?.remove(KERNEL);
     ensure!(station == gateway, "the gateway was at {gateway:?} and is at {station:?}");
-    finish(server, &capture)
+    end_and_inspect(server, &capture, QUEUES)
 }
 
-fn start(stage: &Stage) -> Result<(TapServer, std::path::PathBuf), Failure> {
+fn start(stage: &Stage) -> Result<(TapServer, PathBuf), Failure> {
     let capture = stage.file("arp.pcapng");
     let arguments = ["--shards", "4", "--queues", "4", "--pcap", &capture.to_string_lossy()];
     Ok((TapServer::start_on_a_wide_link(stage, &arguments)?, capture))
-}
-
-/// Ends the server, so that its capture is whole, and has tshark read that.
-fn finish(server: TapServer, capture: &Path) -> Result<(), Failure> {
-    server.stop()?;
-    let frames = inspect(capture, SERVER)?;
-    println!("tshark: nothing wrong in {frames} frames");
-    Ok(())
 }
 
 fn list(neighbors: &Value) -> &[Value] {

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::capture::inspect;
+use super::capture::end_and_inspect;
 use super::http::{random_file, sha256, url};
 use super::namespace::Namespace;
-use super::stage::{SERVER, Stage, TapServer};
+use super::stage::{Stage, TapServer};
 use crate::failure::{Failure, ensure};
 use crate::process::Service;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 const MIB: u64 = 1024 * 1024;
+
+const QUEUES: u32 = 4;
 
 /// The MTU of the link behind the router.
 const NARROW: u64 = 1_300;
@@ -84,10 +86,7 @@ pub(crate) fn through_a_narrow_path(stage: &Stage, mebibytes: u64, routers: Rout
         );
         ensure!(holes > 0 && believed == 0, "there is a black hole, and nobody to say so");
     }
-    server.stop()?;
-    let frames = inspect(&capture, SERVER)?;
-    println!("tshark: nothing wrong in {frames} frames");
-    Ok(())
+    end_and_inspect(server, &capture, QUEUES)
 }
 
 /// Joins the tap's kernel to a router, and that by a narrow link to a host far away. The host does not know of it: its own
