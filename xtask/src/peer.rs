@@ -8,7 +8,7 @@ mod frame;
 mod packet_socket;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use fragments::Target;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const STALL_DEADLINE: Duration = Duration::from_secs(20);
@@ -95,6 +94,13 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where crafted frames go, and by which interface.
+struct Target {
+    interface: String,
+    station: frame::Station,
+    address: Ipv4Addr,
 }
 
 /// Reads an argument.

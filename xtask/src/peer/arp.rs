@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fragments::Target;
+use super::Target;
 use super::frame::{self, Datagram, STRANGER};
 use super::packet_socket::PacketSocket;
 

@@ -8,6 +8,7 @@ use nix::sys::socket::sockopt::RcvBufForce;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket};
 use serde_json::json;
 
+use super::Target;
 use super::frame::{self, Datagram, PIECE};
 use super::packet_socket::PacketSocket;
 
@@ -86,13 +87,6 @@ impl Shuffle {
             items.swap(at, (self.next() % (at as u64 + 1)) as usize);
         }
     }
-}
-
-/// Where to send to, and by which interface.
-pub(super) struct Target {
-    pub(super) interface: String,
-    pub(super) station: frame::Station,
-    pub(super) address: Ipv4Addr,
 }
 
 /// Has `count` hosts, whose addresses the interface has from `first` on, each send an echo request and a datagram to the
