@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::capture::end_and_inspect;
 use super::http::Curl;
-use super::stage::{KERNEL, Stage, TapServer};
+use super::stage::{KERNEL, SERVER, Stage, TAP, TapServer};
 use crate::failure::{Failure, ensure};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -17,6 +17,9 @@ const QUEUES: u32 = 4;
 
 /// Neighbours that a shard remembers at most.
 const MOST: usize = 512;
+
+/// A host on the link that comes while it is scanned.
+const NEWCOMER: &str = "10.77.200.2";
 
 /// How long the scan is watched; it takes a little longer.
 const SCAN: Duration = Duration::from_secs(3);
@@ -57,6 +60,10 @@ pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &St
     let gateway = stations(&server)?.remove(KERNEL);
 
     let scan = server.start_peer(stage, &["scan", &server.target()?, "20000"])?;
+    // Half of the scan makes the server ask for hosts that are not there; this one is.
+    server.namespace.ip(&["address", "add", &format!("{NEWCOMER}/32"), "dev", TAP])?;
+    let mut newcomer = server.namespace.command("ping");
+    let newcomer = stage.start(newcomer.args(["-I", NEWCOMER, "-c10", "-i0.2", "-W1", SERVER]))?;
     let (mut most, mut answered, until) = (0, 0, Instant::now() + SCAN);
     while Instant::now() < until {
         most = most.max(remembered(&server)?);
@@ -65,10 +72,12 @@ pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &St
     }
     let scanned = scan.finish_successfully(DEADLINE)?.stdout;
     most = most.max(remembered(&server)?);
+    let newcomer = newcomer.finish(DEADLINE)?.stdout;
     println!(
-        "{}; a shard remembered {most} neighbours at most; {answered} requests answered meanwhile; {} replies, \
-         {} claims without room",
+        "{}; a shard remembered {most} neighbours at most; {answered} requests answered meanwhile, and to a newcomer \
+         {} of 10 pings; {} replies, {} claims without room",
         scanned.trim(),
+        newcomer.matches(" bytes from ").count(),
         server.counter("control.arp_replies_sent")?,
         server.counter("drops.neighbor_cache_full")?
     );
@@ -76,6 +85,11 @@ pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &St
     ensure!(
         most <= MOST && most > MOST / 2,
         "a shard remembered {most} neighbours, and should {MOST} at most"
+    );
+    // A question that finds no place, or its answer, may be lost; once it is found, it stays.
+    ensure!(
+        newcomer.contains(" bytes from "),
+        "a host that came during the scan was never answered:\n{newcomer}"
     );
     let station = stations(&server)?.remove(KERNEL);
     ensure!(station == gateway, "the gateway was at {gateway:?} and is at {station:?}");
