@@ -76,6 +76,7 @@ const WRK: Tool = Tool::debian("wrk", "wrk");
 const TSHARK: Tool = Tool::debian("tshark", "tshark");
 const CAPINFOS: Tool = Tool::debian("capinfos", "wireshark-common");
 const ETHTOOL: Tool = Tool::debian("ethtool", "ethtool");
+const NFT: Tool = Tool::debian("nft", "nftables");
 const SETPRIV: Tool = Tool::debian("setpriv", "util-linux");
 const CHROMIUM: Tool = Tool::debian("chromium", "chromium");
 const TASKSET: Tool = Tool::debian("taskset", "util-linux");
@@ -89,11 +90,11 @@ const KEA: Tool = Tool::debian("kea-dhcp4", "kea-dhcp4-server");
 
 /// What the interop cases call.
 pub(crate) const INTEROP: &[Tool] =
-    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, SETPRIV, CHROMIUM, DNSMASQ, DHCPD, KEA];
+    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, NFT, SETPRIV, CHROMIUM, DNSMASQ, DHCPD, KEA];
 
 /// What the acceptance calls besides.
 pub(crate) const ACCEPTANCE: &[Tool] =
-    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, TASKSET, SS, NGINX, VALGRIND];
+    &[IP, PING, CURL, WRK, TSHARK, CAPINFOS, ETHTOOL, NFT, TASKSET, SS, NGINX, VALGRIND];
 
 /// Where a program is: on the search path, in an administrator's directory that a user's path lacks, or
 /// among the wheels.

@@ -36,6 +36,14 @@ pub(crate) enum Failure {
         /// What the stack says.
         source: io::Error,
     },
+    /// A service of datagrams stopped by itself.
+    #[error("{service} can receive no datagram any more: {source}")]
+    Receive {
+        /// Which service.
+        service: &'static str,
+        /// What the stack says.
+        source: io::Error,
+    },
     /// The device is gone.
     #[error("the network device failed: {0}; start again once it is back")]
     Device(String),

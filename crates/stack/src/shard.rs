@@ -451,6 +451,8 @@ impl Shard {
 
     /// Accounts for packets that were dropped on their way to a device.
     fn settle(&mut self) {
+        let displaced = std::mem::take(&mut self.core.neighbors.displaced);
+        self.core.drop_unsent(displaced);
         while let Some(departure) = self.core.departed.pop() {
             self.departed(departure);
         }

@@ -125,8 +125,9 @@ pub use sunstar_stack::time;
 pub use sunstar_stack::{
     ClasslessRoute, ConnectOptions, Counters, DhcpConfig, DhcpState, EchoAnswer, EchoInfo, EchoReply,
     EchoRequest, FilterId, InterfaceAddress, InterfaceAddressError, InterfaceId, Keepalive, Lease, LeaseTerm,
-    ListenOptions, ListenerInfo, LostReason, NeighborState, PacketFilter, PortOwnerError, ShardConfig,
-    SocketCounts, SocketError, State, TcpInfo, TcpTimers, UdpInfo, UdpReceived, UdpTransmit, Verdict,
+    ListenOptions, ListenerInfo, LostReason, NeighborState, PacketFilter, PathMtuSource, PortOwnerError,
+    ShardConfig, SocketCounts, SocketError, State, TcpInfo, TcpTimers, UdpInfo, UdpReceived, UdpTransmit,
+    Verdict,
 };
 pub use sunstar_wire::Ecn;
 pub use sunstar_wire::icmpv4::UnreachableCode;

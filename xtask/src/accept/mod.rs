@@ -3,6 +3,7 @@
 
 mod bulk;
 mod instructions;
+mod ipv4;
 mod mutation;
 mod shards;
 mod speed;
@@ -26,6 +27,8 @@ struct Part {
 const PARTS: &[Part] = &[
     Part { name: "ping, curl and wrk, and what tshark thinks of it", run: bulk::ping_curl_and_wrk },
     Part { name: "a gibibyte each way, and what tshark thinks of it", run: bulk::a_gibibyte_each_way },
+    Part { name: "a flood of fragments beside a download", run: ipv4::a_flood_of_fragments },
+    Part { name: "100 MiB by a narrow path, with a router's word and without", run: ipv4::a_narrow_path },
     Part { name: "a million mutated frames", run: mutation::a_million_mutated_frames },
     Part { name: "two shards, steered by the kernel's program", run: shards::two_shards_by_the_program },
     Part { name: "two shards, steered by software", run: shards::two_shards_by_software },

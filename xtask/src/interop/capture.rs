@@ -42,6 +42,13 @@ const FIELDS: [&str; 10] = [
 /// Has tshark read a capture. Returns how many frames it holds; any frame that is malformed, and any bad
 /// checksum in a frame from `server`, is a failure.
 pub(crate) fn inspect(capture: &Path, server: &str) -> Result<u64, Failure> {
+    let frames = judge(capture, server)?;
+    ensure!(frames > 0, "{} holds no frame", capture.display());
+    Ok(frames)
+}
+
+/// The same of a capture that may hold no frame.
+fn judge(capture: &Path, server: &str) -> Result<u64, Failure> {
     let server: Ipv4Addr =
         server.parse().map_err(|_| Failure::Expectation(format!("{server} is no IPv4 address")))?;
     let frames = count_frames(capture)?;
@@ -57,7 +64,6 @@ pub(crate) fn inspect(capture: &Path, server: &str) -> Result<u64, Failure> {
     for field in FIELDS {
         tshark.args(["-e", field]);
     }
-    ensure!(frames > 0, "{} holds no frame", capture.display());
     let table = process::capture_success(&mut tshark, DEADLINE)?.stdout;
     let wrong: Vec<&str> = table.lines().filter(|row| Suspect::parse(row).is_wrong(server)).collect();
     ensure!(
@@ -69,6 +75,24 @@ pub(crate) fn inspect(capture: &Path, server: &str) -> Result<u64, Failure> {
         wrong.iter().take(SHOWN).copied().collect::<Vec<_>>().join("\n")
     );
     Ok(frames)
+}
+
+/// Ends a server of several queues, so that its captures are whole, and has tshark read the one of each queue:
+/// `a.pcapng`, `a.1.pcapng`, `a.2.pcapng`...
+pub(super) fn end_and_inspect(server: TapServer, capture: &Path, queues: u32) -> Result<(), Failure> {
+    server.stop()?;
+    let mut frames = 0;
+    for queue in 0..queues {
+        let of_queue = match queue {
+            0 => capture.to_owned(),
+            _ => capture.with_extension(format!("{queue}.pcapng")),
+        };
+        // What arrives, and where, is for the steering to say.
+        frames += judge(&of_queue, SERVER)?;
+    }
+    ensure!(frames > 0, "{} holds no frame, nor do those of the other queues", capture.display());
+    println!("tshark: {frames} frames; none malformed, no bad checksum of ours");
+    Ok(())
 }
 
 fn count_frames(capture: &Path) -> Result<u64, Failure> {

@@ -3,13 +3,16 @@
 //! Each case is one function with a sentence for a name. It makes the network namespaces it needs, and
 //! what it made is gone when it returns, panics, or is interrupted.
 
+mod arp;
 mod browser;
 mod capture;
 mod dhcp;
 mod embedded;
+mod fragments;
 mod http;
 mod load;
 mod namespace;
+mod path_mtu;
 mod ping;
 mod route;
 mod shards;
@@ -17,9 +20,11 @@ mod stage;
 mod wire;
 
 pub(crate) use capture::inspect;
+pub(crate) use fragments::{held, most_that_may_be_held};
 pub(crate) use http::{Curl, download_in_parallel, random_file, sha256, shards_total, url};
 pub(crate) use load::{Wrk, wrk};
 pub(crate) use namespace::Namespace;
+pub(crate) use path_mtu::{Routers, through_a_narrow_path};
 pub(crate) use shards::{by_software, by_the_program, through_proxies};
 pub(crate) use stage::{KERNEL, SERVER, Stage, TAP, TapServer};
 pub(crate) use wire::transfer;
@@ -73,6 +78,13 @@ const CASES: &[Case] = cases![
     dhcp::a_refusal_is_heeded_and_another_lease_obtained,
     dhcp::an_address_that_somebody_has_is_declined,
     dhcp::four_shards_are_configured_and_serve,
+    fragments::large_pings_and_datagrams_come_back_whole,
+    fragments::fragments_in_any_order_from_fifty_hosts_are_put_together,
+    fragments::fragments_that_are_never_completed_hold_little_and_hinder_nobody,
+    path_mtu::a_narrow_path_is_found_by_what_a_router_says,
+    path_mtu::a_narrow_path_is_found_where_no_router_says_anything,
+    arp::an_answer_nobody_asked_for_changes_no_neighbour,
+    arp::a_scan_of_all_addresses_leaves_the_gateway_where_it_was,
     capture::tshark_finds_nothing_wrong_in_the_server_s_own_capture,
     embedded::an_unprivileged_user_serves_on_the_machine_s_loopback,
     embedded::a_tap_without_permission_is_refused_with_advice,

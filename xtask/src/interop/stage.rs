@@ -4,13 +4,15 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::namespace::Namespace;
 use crate::cleanup::ScratchDirectory;
 use crate::failure::{Failure, ensure};
+use crate::peer;
 use crate::process::{self, Finished, Service, Transcripts};
 
 /// The server's address on the tap.
@@ -95,14 +97,26 @@ pub(crate) struct TapServer {
     server: Service,
     /// Where the tap is, and where the clients run.
     pub(crate) namespace: Namespace,
+    sunstar: PathBuf,
+    control: PathBuf,
 }
+
+/// How many addresses there are on the link, as the length of their common prefix, unless a case wants more.
+const PREFIX: u8 = 24;
 
 impl TapServer {
     /// Starts `sunstar serve` on a tap with these further arguments, and gives the kernel its address.
     pub(crate) fn start(stage: &Stage, arguments: &[&str]) -> Result<Self, Failure> {
         let namespace = Namespace::new("tap")?;
         let command = namespace.command(&stage.sunstar().to_string_lossy());
-        Self::start_in(stage, namespace, command, arguments)
+        Self::start_in(stage, namespace, command, PREFIX, arguments)
+    }
+
+    /// The same on a link with 65,536 addresses.
+    pub(crate) fn start_on_a_wide_link(stage: &Stage, arguments: &[&str]) -> Result<Self, Failure> {
+        let namespace = Namespace::new("tap")?;
+        let command = namespace.command(&stage.sunstar().to_string_lossy());
+        Self::start_in(stage, namespace, command, 16, arguments)
     }
 
     /// The same, with the server pinned by these arguments to `taskset`.
@@ -110,20 +124,66 @@ impl TapServer {
         let namespace = Namespace::new("tap")?;
         let mut command = namespace.command("taskset");
         command.args(cores).arg(stage.sunstar());
-        Self::start_in(stage, namespace, command, arguments)
+        Self::start_in(stage, namespace, command, PREFIX, arguments)
     }
 
     fn start_in(
         stage: &Stage,
         namespace: Namespace,
         mut sunstar: Command,
+        prefix: u8,
         arguments: &[&str],
     ) -> Result<Self, Failure> {
-        let (device, address) = (format!("tap:{TAP}"), format!("{SERVER}/24"));
+        // A case may have several servers.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let control = stage.file(&format!("control-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+        let (device, address) = (format!("tap:{TAP}"), format!("{SERVER}/{prefix}"));
         sunstar.args(["serve", "--json", "--device", &device, "--address", &address, "--gateway", KERNEL]);
+        sunstar.arg("--control").arg(&control);
         let server = stage.start_server(sunstar.args(arguments))?;
-        namespace.bring_up(TAP, &format!("{KERNEL}/24"))?;
-        Ok(Self { server, namespace })
+        namespace.bring_up(TAP, &format!("{KERNEL}/{prefix}"))?;
+        Ok(Self { server, namespace, sunstar: stage.sunstar().to_owned(), control })
+    }
+
+    /// A section of `sunstar show`.
+    pub(crate) fn show(&self, section: &str) -> Result<Value, Failure> {
+        let mut show = Command::new(&self.sunstar);
+        show.args(["show", section, "--json", "--limit", "4096", "--control"]).arg(&self.control);
+        let shown = process::capture_success(&mut show, SERVER_DEADLINE)?.stdout;
+        let portrait: Value = serde_json::from_str(&shown).unwrap_or_default();
+        let silent = &portrait["snapshot"]["silent"];
+        ensure!(silent == &json!([]), "shards {silent} did not answer in time");
+        let section = portrait["snapshot"].get(section);
+        section.cloned().ok_or_else(|| Failure::Expectation(format!("that is no such section: {shown}")))
+    }
+
+    /// One of its counters, all shards together.
+    pub(crate) fn counter(&self, name: &str) -> Result<u64, Failure> {
+        let counters = self.show("counters")?;
+        let all = counters["counters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let counter = all.iter().find(|counter| counter["name"] == name);
+        let total = counter.and_then(|counter| counter["total"].as_u64());
+        total.ok_or_else(|| Failure::Expectation(format!("there is no counter {name}")))
+    }
+
+    /// The server as a target of crafted frames, for `cargo xtask peer`.
+    pub(crate) fn target(&self) -> Result<String, Failure> {
+        let interfaces = self.show("interfaces")?;
+        let all = interfaces["interfaces"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let station = all.iter().find_map(|interface| interface["mac"].as_str());
+        let target = station.map(|station| format!("{TAP},{station},{SERVER}"));
+        target.ok_or_else(|| Failure::Expectation(format!("no interface has a station: {interfaces}")))
+    }
+
+    /// Runs a peer (`cargo xtask peer`) beside the kernel's end of the tap, and returns what it printed.
+    pub(crate) fn peer(&self, arguments: &[&str], deadline: Duration) -> Result<Value, Failure> {
+        let run = self.client(&peer::program()?, &[&["peer"], arguments].concat(), deadline)?;
+        Ok(serde_json::from_str(&run.stdout).unwrap_or_default())
+    }
+
+    /// Starts such a peer, to run beside what follows.
+    pub(crate) fn start_peer(&self, stage: &Stage, arguments: &[&str]) -> Result<Service, Failure> {
+        stage.start(self.namespace.command(&peer::program()?).arg("peer").args(arguments))
     }
 
     /// The server's process id.

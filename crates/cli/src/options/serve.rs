@@ -29,6 +29,9 @@ pub(crate) struct ServeOptions {
     /// Send characters without end on this TCP port (RFC 864)
     #[arg(long, value_name = "PORT")]
     pub(crate) chargen: Option<NonZeroU16>,
+    /// Send every datagram back on this UDP port, on one shard (RFC 862)
+    #[arg(long, value_name = "PORT")]
+    pub(crate) udp_echo: Option<NonZeroU16>,
     /// HTTP connections at a time, on each shard; more wait until one has ended [default: 10000]
     #[arg(long, value_name = "N")]
     pub(crate) max_connections: Option<NonZeroU16>,
@@ -82,6 +85,8 @@ pub(crate) struct ServeSettings {
     pub(crate) discard: Option<u16>,
     /// The port of the character generator.
     pub(crate) chargen: Option<u16>,
+    /// The UDP port of the echo service.
+    pub(crate) udp_echo: Option<u16>,
     /// Where it can be looked at.
     pub(crate) control: Control,
     /// Whether to print JSON.
@@ -125,6 +130,7 @@ impl ServeOptions {
             dir: self.dir.or(file.dir),
             discard: self.discard.or(file.discard),
             chargen: self.chargen.or(file.chargen),
+            udp_echo: self.udp_echo.or(file.udp_echo),
             max_connections: self.max_connections.or(file.max_connections),
             publish: either(self.publish, file.publish),
             no_control: self.no_control || self.control.is_none() && file.no_control,
@@ -168,6 +174,7 @@ impl ServeOptions {
             max_connections: self.max_connections.map_or(10_000, NonZeroU16::get),
             discard: services[1].1,
             chargen: services[2].1,
+            udp_echo: self.udp_echo.map(NonZeroU16::get),
             network: self.network,
             stack: self.stack,
             dhcp_client: self.dhcp_client,

@@ -79,6 +79,7 @@ fn every_option_can_stand_in_the_file() {
             dir = "public"
             discard = 9
             chargen = 19
+            udp_echo = 7
             max_connections = 5
             json = true
             [stack.tcp]
@@ -93,6 +94,7 @@ fn every_option_can_stand_in_the_file() {
     assert_eq!(settings.network.mtu, Some(9000));
     assert_eq!(settings.network.pcap, Some("frames.pcapng".into()));
     assert_eq!((settings.port, settings.discard, settings.chargen), (8000, Some(9), Some(19)));
+    assert_eq!(settings.udp_echo, Some(7));
     assert_eq!((settings.dir, settings.max_connections, settings.json), (Some("public".into()), 5, true));
     assert_eq!(settings.stack.tcp.send_buffer, 4096);
     assert_eq!(settings.stack.tcp.receive_buffer, sunstar::ShardConfig::default().tcp.receive_buffer);
@@ -153,6 +155,7 @@ fn two_services_cannot_share_a_port() {
     let expected = "port 80 is to serve both HTTP and discard; give them different ports";
     assert_eq!(error.to_string(), expected);
     assert!(serve(&["--discard", "9", "--chargen", "9"]).resolve().is_err());
+    assert!(serve(&["--discard", "9", "--udp-echo", "9"]).resolve().is_ok(), "TCP and UDP have ports each");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! `sunstar serve`: HTTP, and two services to measure with, on every shard, until it is asked to end.
+//! `sunstar serve`: HTTP, and two services to measure with, on every shard, until it is asked to end; and a service of
+//! datagrams on one of them.
 
 mod accept;
+mod echo;
 mod measure;
 mod report;
 
@@ -176,6 +178,10 @@ impl Server {
             let pattern = measure::chargen_pattern();
             let generate = move |stream| measure::chargen(stream, pattern.clone());
             services.spawn_local(chargen.accept(on_chargen, net.clone(), stop.clone(), generate));
+        }
+        if let Some(port) = settings.udp_echo.filter(|_| net.shard() == echo::SHARD) {
+            let socket = echo::bind(net, port).await?;
+            services.spawn_local(echo::answer(socket, net.clone(), port, stop.clone()));
         }
         tokio::select! {
             _ = self.started.wait() => {}

@@ -23,6 +23,8 @@ pub(super) async fn ready(
     let reachable = |port| reach(port, net.published(), &addresses);
     let listening = reachable(settings.port).map(|socket| url(&socket));
     let (discard, chargen) = (settings.discard.and_then(reachable), settings.chargen.and_then(reachable));
+    // Only TCP is published.
+    let udp_echo = settings.udp_echo.and_then(|port| reach(port, &[], &addresses));
     let names: Vec<_> = addresses.iter().map(InterfaceAddress::to_string).collect();
 
     let shards = net.shards();
@@ -36,7 +38,7 @@ pub(super) async fn ready(
     }
     // Writing to a string does not fail.
     let _ = write!(text, "look at {}", listening.as_deref().unwrap_or("nothing: no address"));
-    for (name, socket) in [("discard", discard), ("chargen", chargen)] {
+    for (name, socket) in [("discard", discard), ("chargen", chargen), ("UDP echo", udp_echo)] {
         if let Some(socket) = socket {
             let _ = write!(text, "\n{name} at {socket}");
         }
@@ -58,6 +60,7 @@ pub(super) async fn ready(
         "steering": steering.by,
         "discard": discard,
         "chargen": chargen,
+        "udp_echo": udp_echo,
     });
     output.say(text, json)
 }

@@ -107,6 +107,10 @@ fn a_section_is_a_table_and_the_same_as_json() {
         (&ports["ports"][0]["port"], &ports["ports"][0]["owner"]),
         (&"tcp/80".into(), &"every".into())
     );
+    assert!(shown.run("show path-mtus").starts_with("destination  MTU"));
+    assert_eq!(shown.section("path-mtus")["path_mtus"], serde_json::json!([]));
+    let none = |shard| serde_json::json!({ "shard": shard, "datagrams": 0, "held": 0 });
+    assert_eq!(shown.section("reassembly")["shards"], serde_json::json!([none(0), none(1)]));
     assert!(shown.run("show steering").starts_with("steered by software"));
     assert!(shown.run("show shards").starts_with("shard  queue"));
 
@@ -194,6 +198,16 @@ fn a_port_is_given_to_a_shard_or_to_every_one_and_every_shard_is_told() {
     assert!(error.contains("close the listeners first"), "{error}");
     let error = shown.refused("set port udp/53 shard 3");
     assert!(error.contains("there is no shard 3: the stack has 3"), "{error}");
+}
+
+#[test]
+fn the_echo_of_datagrams_has_its_port_on_one_shard() {
+    let shown = Shown::start(&["--shards", "3", "--udp-echo", "7"]);
+    assert_eq!(shown.server.ready["udp_echo"], "10.0.0.2:7");
+    let ports = shown.section("ports")["ports"].as_array().unwrap().clone();
+    let echo = ports.iter().find(|port| port["port"] == "udp/7").unwrap();
+    assert_eq!((&echo["owner"], &echo["shards"]), (&"shard 0".into(), &serde_json::json!([0, 1, 2])));
+    shown.server.stop(Signal::TERM);
 }
 
 #[test]

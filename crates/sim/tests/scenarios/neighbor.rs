@@ -203,6 +203,86 @@ fn a_scan_fills_the_cache_and_evicts_nobody_reachable() {
     assert_eq!(station(&script.host, peer), before);
 }
 
+/// Has packets arrive that more hosts of the link than the cache has entries claim to have sent, and that are answered; none
+/// of those hosts is there.
+fn hear_from_nobody(script: &mut Script) {
+    for last in 100..=200 {
+        let nobody = script.envelope.from_address(Ipv4Addr::new(10, 0, 0, last));
+        script.inject_frame(&nobody.icmp(8, 0, [0, 1, 0, last], b"who is there"));
+    }
+}
+
+#[test]
+fn somebody_new_is_found_while_packets_from_nobody_fill_the_cache() {
+    let mut script = Script::builder().host(|host| host.shard.neighbor.max_entries = 16).build();
+    hear_from_nobody(&mut script);
+    let cache = |script: &Script| script.host.shard().neighbors().count();
+    assert_eq!(cache(&script), 16);
+    let peer = script.envelope.source;
+    script.host.ping(peer, 8);
+    script.settle();
+    assert_eq!(station(&script.host, peer).map(|(_, state)| state), Some(NeighborState::Reachable));
+    assert_eq!(cache(&script), 16);
+    let drops = script.host.counters().drops;
+    assert_eq!(
+        (drops.host_unreachable, drops.neighbor_cache_full),
+        (101 - 16 + 1, 0),
+        "what makes room is counted"
+    );
+}
+
+#[test]
+fn a_neighbor_has_its_time_to_answer_while_a_scan_fills_the_cache() {
+    let mut script = Script::builder().host(|host| host.shard.neighbor.max_entries = 16).build();
+    let scan = |script: &mut Script, hosts: std::ops::Range<u8>| {
+        for last in hosts {
+            let question =
+                script.envelope.to_everyone().arp(true, Ipv4Addr::new(10, 0, 0, last), script.host.address());
+            script.inject_frame(&question);
+        }
+    };
+    scan(&mut script, 100..130);
+    script.answers_arp = false;
+    let peer = script.envelope.source;
+    script.host.ping(peer, 8);
+    script.settle();
+    scan(&mut script, 130..140);
+    let answer = script.envelope.arp(false, peer, script.host.address());
+    script.inject_frame(&answer);
+    assert_eq!(station(&script.host, peer).map(|(_, state)| state), Some(NeighborState::Reachable));
+}
+
+#[test]
+fn what_never_answered_makes_room_before_what_did_answer_long_ago() {
+    let mut script = Script::builder().host(|host| host.shard.neighbor.max_entries = 16).build();
+    let gateway = script.envelope.source;
+    script.host.ping(gateway, 8);
+    script.settle();
+    script.drive_for(secs(60));
+    let (known, state) = station(&script.host, gateway).unwrap();
+    assert_eq!(state, NeighborState::Stale);
+    hear_from_nobody(&mut script);
+    assert_eq!(station(&script.host, gateway), Some((known, NeighborState::Stale)));
+}
+
+#[test]
+fn the_credit_of_a_datagram_whose_neighbor_made_room_comes_back() {
+    let mut script = Script::builder().host(|host| host.shard.neighbor.max_entries = 16).build();
+    script.answers_arp = false;
+    let socket = script.host.udp_bind(7);
+    let silent = "10.0.0.99:9".parse().unwrap();
+    for round in 0..40 {
+        for _ in 0..16 {
+            assert!(
+                script.host.try_udp_send(socket, silent, &[0; 1_000]).is_ok(),
+                "no credit in round {round}"
+            );
+        }
+        script.settle();
+        hear_from_nobody(&mut script);
+    }
+}
+
 #[test]
 fn a_stale_neighbor_is_used_and_confirmed_meanwhile() {
     let mut pair = Pair::builder().latency(ms(10)).build();

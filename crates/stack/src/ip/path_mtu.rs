@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use sunstar_wire::IpAddress;
 
 use super::icmp::IcmpError;
@@ -17,7 +18,8 @@ use crate::random::Random;
 use crate::time::{Duration, Instant};
 
 /// Who has found out a path's MTU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PathMtuSource {
     /// A router said so (RFC 1191).
     Icmp,

@@ -49,6 +49,8 @@ impl State {
 }
 
 pub(super) struct Entry {
+    /// The lower, the older.
+    pub(super) serial: u64,
     pub(super) neighbor: Neighbor,
     /// The shard that asks, judges and ages.
     pub(super) owner: ShardId,
@@ -59,7 +61,20 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(neighbor: Neighbor, owner: ShardId, state: State) -> Self {
-        Self { neighbor, owner, state, timer: None, packets: VecDeque::new(), waiters: Vec::new() }
+    pub(super) fn new(serial: u64, neighbor: Neighbor, owner: ShardId, state: State) -> Self {
+        Self { serial, neighbor, owner, state, timer: None, packets: VecDeque::new(), waiters: Vec::new() }
+    }
+
+    /// Which of several makes room for another: the least. `None` for one that stays. An address that somebody claims to
+    /// have may be nobody's: what never answered us goes before what did, and of its like the oldest, which has had its time
+    /// to answer.
+    pub(super) fn dispensability(&self, now: Instant) -> Option<(u8, u64)> {
+        let rank = match self.state {
+            State::Failed => 0,
+            State::Incomplete { .. } | State::Stale { .. } => 1,
+            State::Reachable { until, .. } if now >= until => 2,
+            State::Reachable { .. } | State::Probing { .. } => return None,
+        };
+        Some((rank, self.serial))
     }
 }

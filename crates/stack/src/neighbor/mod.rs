@@ -138,6 +138,10 @@ pub(crate) struct Neighbors {
     by_address: KeyedMap<Neighbor, NeighborKey>,
     messages: [VecDeque<Message>; InterfaceId::COUNT],
     released: [VecDeque<(MacAddress, Packet)>; InterfaceId::COUNT],
+    /// Packets whose neighbour has made room for another: their senders want to hear what became of them.
+    pub(crate) displaced: VecDeque<Packet>,
+    /// Entries that were ever made.
+    made: u64,
     /// Connections whose wait is over, and whether the neighbour answered.
     pub(crate) woken: Vec<(Waiter, bool)>,
     random: Random,
@@ -156,6 +160,8 @@ impl Neighbors {
             by_address: KeyedMap::with_hasher(Keyed::new(random)),
             messages: Default::default(),
             released: Default::default(),
+            displaced: VecDeque::new(),
+            made: 0,
             woken: Vec::new(),
             random: Random::from_seed(random.next_u64()),
         }
@@ -290,23 +296,30 @@ impl Neighbors {
         true
     }
 
-    /// A new entry, if need be in place of one that is not reachable and that nobody waits for.
+    /// A new entry, if need be in place of one that is not reachable.
     fn insert(&mut self, neighbor: Neighbor, state: State, context: &Context<'_>) -> Option<NeighborKey> {
         if self.entries.len() >= context.config.max_entries {
-            let idle = |entry: &Entry| entry.packets.is_empty() && entry.waiters.is_empty();
-            let dispensable = |entry: &Entry| match entry.state {
-                State::Stale { .. } | State::Failed => true,
-                State::Incomplete { .. } => idle(entry),
-                State::Reachable { until, .. } => context.now >= until,
-                State::Probing { .. } => false,
-            };
-            let victim = self.entries.iter().find(|(_, entry)| dispensable(entry)).map(|(key, _)| key)?;
-            self.remove(victim);
+            let dispensable = self
+                .entries
+                .iter()
+                .filter_map(|(key, entry)| Some((entry.dispensability(context.now)?, key)));
+            let (_, victim) = dispensable.min()?;
+            self.displace(victim);
         }
         let owner = context.steering.shard_of_neighbor(neighbor.1);
-        let key = self.entries.insert(Entry::new(neighbor, owner, state));
+        self.made += 1;
+        let key = self.entries.insert(Entry::new(self.made, neighbor, owner, state));
         self.by_address.insert(neighbor, key);
         Some(key)
+    }
+
+    /// Removes an entry. What waits for it has waited in vain.
+    fn displace(&mut self, key: NeighborKey) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            self.displaced.append(&mut entry.packets);
+            self.woken.extend(entry.waiters.drain(..).map(|waiter| (waiter, false)));
+        }
+        self.remove(key);
     }
 
     fn remove(&mut self, key: NeighborKey) {

@@ -28,11 +28,19 @@ impl Core {
         let learnt = match neighbors.by_address.get(&neighbor).copied() {
             Some(key) => {
                 // A question may end our wait, but never changes a binding.
-                let open = matches!(neighbors.entries[key].state, State::Incomplete { .. } | State::Failed);
-                if open {
-                    neighbors.learn(key, stale, mac, context.timers);
+                match neighbors.entries[key].state {
+                    // Our own question is out all the same: its answer is still to confirm what was heard.
+                    State::Incomplete { attempts } => {
+                        neighbors.learn(key, State::Probing { mac, attempts }, mac, context.timers);
+                        neighbors.start_timer(key, context.now + context.config.retry, context.timers);
+                        true
+                    }
+                    State::Failed => {
+                        neighbors.learn(key, stale, mac, context.timers);
+                        true
+                    }
+                    _ => false,
                 }
-                open
             }
             None => {
                 let inserted = neighbors.insert(neighbor, stale, &context).is_some();

@@ -12,7 +12,9 @@ mod counters;
 mod dhcp;
 mod interfaces;
 mod neighbors;
+mod path_mtus;
 mod ports;
+mod reassembly;
 mod routes;
 mod section;
 mod seen;
@@ -33,7 +35,9 @@ pub use counters::{Counter, Counters};
 pub use dhcp::Dhcp;
 pub use interfaces::{Interface, Interfaces};
 pub use neighbors::{Neighbor, Neighbors};
+pub use path_mtus::{PathMtu, PathMtus};
 pub use ports::{Port, Ports};
+pub use reassembly::{Incomplete, Reassembly};
 pub use routes::{Route, Routes};
 pub use section::Shown;
 pub(crate) use section::{Part, View};
@@ -48,8 +52,18 @@ pub const DEFAULT_LIMIT: usize = 1_024;
 /// How many lines of a kind may be asked for.
 pub const MAX_LIMIT: usize = 4_096;
 
+/// What a section is called: as its field, unless it has a name of its own.
+macro_rules! called {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $own:literal) => {
+        $own
+    };
+}
+
 macro_rules! sections {
-    ($($(#[doc = $doc:literal])+ $name:ident: $section:ident,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident $(($own:literal))?: $section:ident,)+) => {
         /// A part of a snapshot.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Section { $($(#[doc = $doc])+ $section,)+ }
@@ -60,7 +74,7 @@ macro_rules! sections {
 
             /// What it is called.
             pub fn name(self) -> &'static str {
-                match self { $(Self::$section => stringify!($name)),+ }
+                match self { $(Self::$section => called!($name $($own)?)),+ }
             }
 
             /// What is in it.
@@ -78,7 +92,7 @@ macro_rules! sections {
             pub silent: Vec<u16>,
             $(
                 $(#[doc = $doc])+
-                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[serde(default, skip_serializing_if = "Option::is_none" $(, rename = $own)?)]
                 pub $name: Option<$section>,
             )+
         }
@@ -125,10 +139,14 @@ sections! {
     conflicts: Conflicts,
     /// How the DHCP client stands, and the lease it has.
     dhcp: Dhcp,
+    /// The paths that take less than their interface does, and who has found that out.
+    path_mtus("path-mtus"): PathMtus,
     /// TCP connections and listeners, UDP sockets, echo sockets.
     sockets: Sockets,
     /// The ports that have an owner, which is asked before the hash is.
     ports: Ports,
+    /// Datagrams some of whose fragments are missing, and what they hold.
+    reassembly: Reassembly,
     /// What places packets on the shards, and how many on which.
     steering: Steering,
     /// The shards: their buffers, queues, rings, and what befell them.

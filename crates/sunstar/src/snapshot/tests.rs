@@ -126,3 +126,42 @@ fn a_neighbour_that_shards_know_differently_is_counted_as_its_owner_knows_it() {
         assert_eq!(neighbors.to_string().lines().count(), 3);
     }
 }
+
+#[test]
+fn a_path_that_shards_know_alike_is_listed_once_with_the_time_that_is_left() {
+    let part = |shard, now_us, mtu| PathMtus {
+        path_mtus: vec![Seen {
+            what: PathMtu {
+                destination: "192.0.2.7".parse().unwrap(),
+                interface: "device".to_owned(),
+                mtu,
+                source: sunstar_stack::PathMtuSource::Icmp,
+                expires_us: 601_000_000,
+            },
+            shards: vec![shard],
+        }],
+        truncated: false,
+        now_us,
+    };
+    let all = PathMtus::join(vec![part(0, 999_990, 1_300), part(1, 1_000_000, 1_300)]);
+    assert_eq!(
+        all.to_string(),
+        "destination   MTU  by    expires in  interface  shards\n\
+         192.0.2.7    1300  icmp        600s  device     0-1"
+    );
+    assert_eq!(all.summary(), "1 narrow path, the least MTU 1300");
+    let differing = PathMtus::join(vec![part(0, 0, 1_400), part(1, 0, 1_300)]);
+    assert_eq!((differing.path_mtus.len(), differing.summary()), (2, all.summary()));
+    assert_eq!(PathMtus::join(vec![PathMtus { path_mtus: Vec::new(), ..all }]).summary(), "0 narrow paths");
+}
+
+#[test]
+fn what_incomplete_datagrams_hold_is_told_by_shard_and_in_sum() {
+    let part = |shard, datagrams, held| Reassembly { shards: vec![Incomplete { shard, datagrams, held }] };
+    let all = Reassembly::join(vec![part(0, 1, 2_048), part(1, 0, 0)]);
+    assert_eq!(
+        all.to_string(),
+        "shard  datagrams     held\n    0          1  2.00KiB\n    1          0       0B"
+    );
+    assert_eq!(all.summary(), "1 incomplete datagram, 2.00KiB held");
+}
