@@ -251,6 +251,37 @@ pub(super) fn an_address_that_somebody_has_is_declined(stage: &Stage) -> Result<
     Ok(())
 }
 
+pub(super) fn names_are_asked_of_the_lease_s_server_over_udp_and_what_is_long_over_tcp(
+    stage: &Stage,
+) -> Result<(), Failure> {
+    let namespace = network(KERNEL)?;
+    let server = Program::Dnsmasq.start(stage, &namespace, "10.77.0")?;
+    let capture = stage.file("names.pcapng");
+    let ping = |host: &str, count: &str| {
+        let mut command = namespace.command(&stage.sunstar().to_string_lossy());
+        command.args(["ping", host, "-c", count, "-i", "0.2", "-W", "1"]);
+        command.args(["--device", &format!("tap:{TAP}"), "--dhcp"]).arg("--pcap").arg(&capture);
+        command
+    };
+    // A short name: the lease's domain makes it whole.
+    let pinged = process::capture_success(&mut ping("server", "2"), DEADLINE)?;
+    ensure!(pinged.stdout.contains(&format!("({KERNEL})")), "not found:\n{}", pinged.output());
+    ensure!(pinged.stdout.contains("2 received"), "not reached:\n{}", pinged.output());
+    let seen = |filter: &str| -> Result<usize, Failure> {
+        let mut tshark = Command::new("tshark");
+        tshark.arg("-r").arg(&capture).args(["-Y", filter]);
+        Ok(process::capture_success(&mut tshark, DEADLINE)?.stdout.lines().count())
+    };
+    ensure!(seen("dns && udp")? > 0 && seen("dns && tcp")? == 0, "a short answer comes over UDP");
+    // Nobody is there, but the name has an address.
+    let pinged = process::capture(&mut ping("many.one.test", "1"), DEADLINE)?;
+    ensure!(pinged.stdout.contains("(10.99.0."), "not found:\n{}", pinged.output());
+    ensure!(seen("dns.flags.truncated == 1 && udp")? > 0 && seen("dns && tcp")? > 0, "a long one over TCP");
+    ensure!(seen("_ws.malformed")? == 0, "tshark finds something malformed");
+    server.terminate(DEADLINE)?;
+    Ok(())
+}
+
 pub(super) fn four_shards_are_configured_and_serve(stage: &Stage) -> Result<(), Failure> {
     let namespace = network(KERNEL)?;
     let server = Program::Dnsmasq.start(stage, &namespace, "10.77.0")?;

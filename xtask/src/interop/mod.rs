@@ -77,6 +77,7 @@ const CASES: &[Case] = cases![
     dhcp::a_server_that_has_moved_is_found_at_t2,
     dhcp::a_refusal_is_heeded_and_another_lease_obtained,
     dhcp::an_address_that_somebody_has_is_declined,
+    dhcp::names_are_asked_of_the_lease_s_server_over_udp_and_what_is_long_over_tcp,
     dhcp::four_shards_are_configured_and_serve,
     fragments::large_pings_and_datagrams_come_back_whole,
     fragments::fragments_in_any_order_from_fifty_hosts_are_put_together,

@@ -224,7 +224,7 @@ fn a_flood_that_is_never_completed_costs_a_bounded_part_of_memory_and_a_healthy_
                 // Ten in each of 3,000 milliseconds, from many sources.
                 for _ in 0..10 {
                     identification = identification.wrapping_add(1);
-                    let source = Ipv4Addr::from_bits(0x0a00_0000 | 0x100 + tick % 2_000);
+                    let source = Ipv4Addr::from_bits(0x0a00_0100 + tick % 2_000);
                     let envelope = envelope.from_address(source);
                     let frame = envelope.udp(1, 2, &[0; 2_000]);
                     pair.inject(Side::B, &envelope.cut(&frame, 1_500, identification)[0]);

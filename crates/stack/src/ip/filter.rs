@@ -8,7 +8,6 @@ use crate::steering::ShardId;
 
 /// What a filter decides about a packet.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the packet itself goes on, by value as everywhere")]
 pub enum Verdict {
     /// The next filter decides, and after the last one IP delivers.
     Pass(Packet),

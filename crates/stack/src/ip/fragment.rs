@@ -12,7 +12,7 @@ use crate::core::Addressed;
 /// Bytes of payload of every fragment but the last, where packets of `mtu` bytes pass: a multiple of eight.
 pub(crate) fn fragment_size(mtu: usize) -> u16 {
     let room = mtu.saturating_sub(Ipv4Header::LEN).max(8);
-    u16::try_from(room & !7).unwrap_or(u16::MAX & !7)
+    u16::try_from(room & !7).unwrap_or(!7)
 }
 
 /// A datagram that leaves in fragments, and is not through yet.

@@ -15,7 +15,6 @@ use crate::steering::ShardId;
 
 /// What becomes of a packet after IP has looked at it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the packet itself goes on, by value as everywhere")]
 pub(crate) enum Disposition {
     /// A transport of ours has it.
     Deliver(IpInput),

@@ -151,7 +151,7 @@ fn every_pattern_of_two_and_three_fragments_does_as_specified() {
         }
         spoilt += u32::from(oracle.spoilt);
         // The next one finds a clean bench.
-        bench.now = bench.now + bench.config.timeout;
+        bench.now += bench.config.timeout;
         while bench.reassembly.expire(bench.now, &mut bench.drops).is_some() {}
         bench.assert_empty();
     };
@@ -270,7 +270,7 @@ fn what_is_not_completed_in_time_is_freed_and_told_if_its_beginning_was_there() 
     let mut bench = Bench::new(ReassemblyConfig::default());
     bench.part(1, Part { start: 0, len: 1, last: false });
     bench.part(2, Part { start: 1, len: 1, last: false });
-    bench.now = bench.now + Duration::from_secs(10);
+    bench.now += Duration::from_secs(10);
     bench.part(3, Part { start: 0, len: 2, last: false });
     assert_eq!(bench.reassembly.next_due(), Some(Instant::from_micros(30_000_000)));
     let just_before = Instant::from_micros(29_999_999);
