@@ -19,6 +19,7 @@ pub(crate) fn run(options: &DhcpOptions) -> Result<bool, Failure> {
     let mut builder = Builder::new()
         .device(Device::Tap(Tap::new(&options.interface)))
         .dhcp(options.client())
+        .shards(options.shards.get())
         .shutdown_deadline(Duration::ZERO);
     if let Some(path) = &options.pcap {
         builder = builder.pcap(path);
@@ -37,7 +38,7 @@ async fn show(net: Net, options: &DhcpOptions) -> Result<bool, Failure> {
         if let Some(now) = now.filter(|now| shown.as_ref() != Some(now)) {
             let elapsed = net.now().saturating_since(started);
             say(output, elapsed, &now)?;
-            leased |= now.lease.is_some();
+            leased = now.lease.is_some();
             shown = Some(now);
         }
         if leased && !options.hold {
@@ -59,7 +60,7 @@ async fn show(net: Net, options: &DhcpOptions) -> Result<bool, Failure> {
         counted.map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect();
     let end = match leased {
         true => "the lease is given back",
-        false => "no server gave a lease",
+        false => "no address is leased",
     };
     output
         .say(format!("{}; {end}", counted.join(", ")), json!({ "leased": leased, "messages": counters }))?;

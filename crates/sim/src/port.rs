@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use sunstar_packet::{
-    Capabilities, Departure, DeviceCounters, DeviceError, FrameSource, HEADROOM, LinkState, Loan, Packet,
-    Pool, QueuePair, SizeClass,
+    Capabilities, Departure, DeviceCounters, DeviceError, FrameSource, HEADROOM, LinkState, Loan,
+    MAX_FRAGMENTS, Packet, Pool, QueuePair, SizeClass,
 };
 use sunstar_stack::time::Instant;
 
@@ -176,6 +176,8 @@ impl QueuePair for Port {
         while taken < budget.min(self.limits.0) && self.has_room() {
             let Some(mut packet) = source.next() else { break };
             taken += 1;
+            let pieces = packet.fragments().len();
+            assert!(pieces <= MAX_FRAGMENTS, "a packet of {pieces} pieces, which no device takes");
             let at = self.transmit(packet.len());
             self.transmitting.push_back((at, packet.notes.departure.take()));
             packet.notes.hash = None;

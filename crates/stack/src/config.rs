@@ -105,6 +105,9 @@ pub struct ReassemblyConfig {
     pub low: usize,
     /// Incomplete datagrams of one source at most; a further one takes the place of the oldest.
     pub max_per_source: usize,
+    /// Incomplete datagrams at most, those among them that are only remembered because they were spoilt; a further one takes
+    /// the place of the oldest.
+    pub max_datagrams: usize,
     /// Fragments of one datagram at most: 65,535 bytes over an MTU of 576 take 119.
     pub max_fragments: usize,
     /// How long a datagram waits for its last fragment, from the first on.
@@ -117,6 +120,7 @@ impl Default for ReassemblyConfig {
             high: 4 << 20,
             low: 3 << 20,
             max_per_source: 64,
+            max_datagrams: 4_096,
             max_fragments: 128,
             timeout: Duration::from_secs(30),
         }

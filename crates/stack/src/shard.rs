@@ -357,7 +357,10 @@ impl Shard {
         };
         let Some(link_input) = link_input else { return self.wake_waiters() };
         match self.core.ipv4_input(interface, link_input, &mut self.filters) {
-            Some(Disposition::Deliver(input)) if input.protocol == Protocol::IGMP && self.id != SPEAKER => {
+            // RFC 3376 section 4: what has come from beyond the link is none.
+            Some(Disposition::Deliver(input) | Disposition::Whole(input))
+                if input.protocol == Protocol::IGMP && input.ttl == 1 && self.id != SPEAKER =>
+            {
                 self.hand_over(SPEAKER, input, mesh);
             }
             Some(Disposition::Deliver(input)) => self.deliver(input),
@@ -365,15 +368,38 @@ impl Shard {
             Some(Disposition::BadOption(pointer, input)) => {
                 self.icmp.parameter_problem(&mut self.core, pointer, input);
             }
+            // Two filters that hand over to each other would do so for ever.
+            Some(Disposition::HandTo { .. }) if stage != Stage::Frame => {
+                self.core.counters.drops.filtered += 1
+            }
             Some(Disposition::HandTo { shard, group, packet }) => {
-                let arrival = Arrival { interface, stage: Stage::Packet { group } };
-                if self.core.forward(shard, arrival, packet, mesh) {
-                    self.core.counters.mesh.handed_over += 1;
+                self.hand_packet_over(shard, interface, group, packet, mesh);
+            }
+            Some(Disposition::ToDhcp { header, group, packet }) => {
+                if !self.core.is_dhcp_reply(interface, &header, &packet) {
+                    self.core.counters.drops.filtered += 1;
+                } else if self.id == SPEAKER {
+                    self.dhcp_input(interface, &header, packet);
+                } else {
+                    self.hand_packet_over(SPEAKER, interface, group, packet, mesh);
                 }
             }
-            Some(Disposition::ToDhcp(header, packet)) => self.dhcp_input(interface, &header, packet),
             None => {}
         }
+    }
+
+    /// Gives a sibling a packet behind its link header.
+    fn hand_packet_over(
+        &mut self,
+        to: ShardId,
+        interface: InterfaceId,
+        group: bool,
+        packet: Packet,
+        mesh: &mut impl Mesh,
+    ) {
+        let arrival = Arrival { interface, stage: Stage::Packet { group } };
+        let handed = self.core.forward(to, arrival, packet, mesh);
+        self.core.counters.mesh.handed_over += u64::from(handed);
     }
 
     /// Gives a transport what is for it.

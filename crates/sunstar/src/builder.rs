@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sunstar_device::wire::WireEnd;
-use sunstar_stack::steering::ShardId;
 use sunstar_stack::{DhcpConfig, DhcpFilter, InterfaceAddress, ShardConfig};
 
 use crate::error::RunError;
@@ -168,10 +167,10 @@ impl Builder {
     }
 
     /// Has the device configured by DHCP (RFC 2131), besides the addresses given: address, routers, MTU, name servers and
-    /// domains. A filter on every shard sends what servers say to the first, and what is granted all learn.
+    /// domains. A filter on every shard has what servers say sent to the first, and what is granted all learn.
     /// [`Net::configured`] waits for it. The lease is given back at the end.
     pub fn dhcp(mut self, config: DhcpConfig) -> Self {
-        self.filters.insert(0, FilterMaker::new(|shard| DhcpFilter::new(ShardId(shard), ShardId(0))));
+        self.filters.insert(0, FilterMaker::new(|_| DhcpFilter));
         self.dhcp = Some(config);
         self
     }

@@ -34,6 +34,9 @@ use crate::udp::UdpSocket;
 /// How long a shard may take to answer for its counters.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a shard has an address that it is to have.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// How long it may take to give a lease back.
 const RELEASE: Duration = Duration::from_millis(500);
 
@@ -180,23 +183,37 @@ impl Net {
         self.dhcp.borrow().clone()
     }
 
-    /// Waits until there is a lease in use, and every later change of it, as a receiver does.
+    /// Hears of every change of the DHCP client's state, as a receiver does. Shards other than the first may have what a
+    /// lease brings a moment later.
     pub fn watch_dhcp(&self) -> tokio::sync::watch::Receiver<Option<DhcpStatus>> {
         self.dhcp.subscribe()
     }
 
-    /// Waits until the stack has an address from a DHCP server, and says what it was granted.
+    /// Waits until this shard has an address from a DHCP server, and says what was granted.
     ///
     /// # Errors
-    /// `Unsupported` for a stack without DHCP.
+    /// `Unsupported` for a stack without DHCP, `NotConnected` once its lease was given back.
     pub async fn configured(&self) -> io::Result<Lease> {
         let mut status = self.dhcp.subscribe();
-        let told =
-            status.wait_for(|status| status.as_ref().is_none_or(|status| status.lease.is_some())).await;
+        let is_told = |status: &Option<DhcpStatus>| {
+            status.as_ref().is_none_or(|it| it.lease.is_some() || it.state == DhcpState::Stopped)
+        };
         // The sender is this stack's own, and outlives the wait.
-        let lease = told.ok().and_then(|status| status.as_ref()?.lease.clone());
-        let message = "the stack is not configured by DHCP; ask for it (Builder::dhcp)";
-        lease.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, message))
+        let told = status.wait_for(is_told).await.ok().and_then(|status| status.clone());
+        let Some(told) = told else {
+            let message = "the stack is not configured by DHCP; ask for it (Builder::dhcp)";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        };
+        let Some(lease) = told.lease else {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the lease was given back"));
+        };
+        // The shard that gets the lease tells the others, a moment later.
+        while !self.addresses().iter().any(|own| own.address == lease.address)
+            && self.dhcp.borrow().as_ref().is_some_and(|status| status.lease.is_some())
+        {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(lease)
     }
 
     /// Gives the lease back and asks for no other; returns when the server has been told, or a moment later. What

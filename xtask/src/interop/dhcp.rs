@@ -1,6 +1,7 @@
 //! DHCP against real servers: dnsmasq, ISC's and Kea. Each gives short leases on a tap's kernel end.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use super::stage::{KERNEL, Stage, TAP};
 use crate::failure::{Failure, ensure};
 use crate::process::{self, Service};
 
-/// How long anything here may take: leases of ten seconds are lost and found in it.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long anything here may take: leases of twenty seconds are lost and found in it.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Another address of the kernel's, for a server that has moved.
 const MOVED: &str = "10.77.0.3";
@@ -32,7 +33,7 @@ const PROGRAMS: [Program; 3] = [Program::Dnsmasq, Program::Isc, Program::Kea];
 
 impl Program {
     /// Starts it on the tap's kernel end: leases of `network` (three bytes), from .50 on, short ones where the server can,
-    /// renewed after three seconds and rebound after six.
+    /// renewed after three seconds and rebound after ten.
     fn start(self, stage: &Stage, namespace: &Namespace, network: &str) -> Result<Service, Failure> {
         let path = |name: &str| stage.file(name).to_string_lossy().into_owned();
         let write = |name: &str, text: String| {
@@ -53,7 +54,7 @@ impl Program {
                 command.args(["--dhcp-authoritative", "--user=root", "--pid-file"]);
                 command.arg(format!("--dhcp-leasefile={}", path("dnsmasq.leases")));
                 command.arg(format!("--dhcp-range={first},{last},255.255.255.0,120"));
-                command.args(["--dhcp-option-force=option:T1,3", "--dhcp-option-force=option:T2,6"]);
+                command.args(["--dhcp-option-force=option:T1,3", "--dhcp-option-force=option:T2,10"]);
                 command.args(["--domain=one.test", "--expand-hosts"]);
                 command.args(["--host-record=server.one.test,10.77.0.1"]);
                 // So many that they fit no datagram.
@@ -67,14 +68,17 @@ impl Program {
                     "dhcpd.conf",
                     format!(
                         "authoritative; ddns-update-style none; ping-check false;\n\
-                         default-lease-time 10; max-lease-time 10; min-lease-time 5;\n\
+                         default-lease-time 20; max-lease-time 20; min-lease-time 5;\n\
                          subnet {network}.0 netmask 255.255.255.0 {{\n  range {first} {last};\n  \
                          option routers {network}.1; option domain-name-servers {network}.1;\n  \
                          option domain-name \"one.test\";\n  option dhcp-renewal-time 3; \
-                         option dhcp-rebinding-time 6;\n}}\n"
+                         option dhcp-rebinding-time 10;\n}}\n"
                     ),
                 )?;
-                write("dhcpd.leases", String::new())?;
+                let leases = stage.file("dhcpd.leases");
+                if !leases.exists() {
+                    write("dhcpd.leases", String::new())?;
+                }
                 let mut command = logged(namespace, "dhcpd");
                 command.args(["-4", "-f", "-d", "-cf", &path("dhcpd.conf"), "-lf", &path("dhcpd.leases")]);
                 command.args(["-pf", &path("dhcpd.pid"), TAP]);
@@ -88,7 +92,7 @@ impl Program {
                         "service-sockets-max-retries": 150, "service-sockets-retry-wait-time": 100,
                     },
                     "lease-database": { "type": "memfile", "persist": false },
-                    "authoritative": true, "valid-lifetime": 10, "renew-timer": 3, "rebind-timer": 6,
+                    "authoritative": true, "valid-lifetime": 20, "renew-timer": 3, "rebind-timer": 10,
                     "subnet4": [{
                         "subnet": format!("{network}.0/24"),
                         "pools": [{ "pool": format!("{first} - {last}") }],
@@ -127,10 +131,32 @@ fn network(address: &str) -> Result<Namespace, Failure> {
     Ok(namespace)
 }
 
+/// A client on four shards, with a queue each.
 fn client(stage: &Stage, namespace: &Namespace, arguments: &[&str]) -> Command {
     let mut command = namespace.command(&stage.sunstar().to_string_lossy());
-    command.args(["dhcp", TAP, "--json", "--hold"]).args(arguments);
+    command.args(["dhcp", TAP, "--shards", "4", "--json", "--hold"]).args(arguments);
+    command.arg("--pcap").arg(capture(stage));
     command
+}
+
+fn capture(stage: &Stage) -> PathBuf {
+    stage.file("dhcp.pcapng")
+}
+
+/// What a filter of tshark's finds in a capture.
+fn seen(capture: &Path, filter: &str) -> Result<usize, Failure> {
+    let mut tshark = Command::new("tshark");
+    tshark.arg("-r").arg(capture).args(["-Y", filter]);
+    Ok(process::capture_success(&mut tshark, DEADLINE)?.stdout.lines().count())
+}
+
+/// Has tshark read what the first queue of a client sent and received.
+fn inspect(stage: &Stage) -> Result<(), Failure> {
+    let capture = capture(stage);
+    ensure!(seen(&capture, "dhcp")? > 1, "there is no DHCP in the capture");
+    let wrong = seen(&capture, "_ws.malformed || dhcp && _ws.expert.severity == error")?;
+    ensure!(wrong == 0, "tshark finds {wrong} frames wrong");
+    Ok(())
 }
 
 /// A command whose two outputs are one: servers say on either of them that they are ready.
@@ -170,12 +196,14 @@ fn until_bound(client: &Service, server: &str) -> Result<Said, Failure> {
     until(client, |said| said.state == "bound" && said.server == server)
 }
 
-/// Asks a client to end, which gives its lease back.
-fn stop(client: Service) -> Result<(), Failure> {
+/// Asks a client to end, which gives its lease back; what it counted.
+fn stop(client: Service) -> Result<Value, Failure> {
     let finished = client.terminate(DEADLINE)?;
     ensure!(finished.status.success(), "it ended with {}\n{}", finished.status, finished.output());
-    ensure!(finished.stdout.contains("\"releases_sent\":1"), "no release:\n{}", finished.output());
-    Ok(())
+    let last = finished.stdout.lines().last().unwrap_or_default();
+    let counted = serde_json::from_str::<Value>(last).unwrap_or_default()["messages"].take();
+    ensure!(counted["releases_sent"] == 1, "no release:\n{}", finished.output());
+    Ok(counted)
 }
 
 pub(super) fn leases_are_obtained_renewed_and_given_back(stage: &Stage) -> Result<(), Failure> {
@@ -187,6 +215,7 @@ pub(super) fn leases_are_obtained_renewed_and_given_back(stage: &Stage) -> Resul
         ensure!(lease.address == FIRST, "{program:?}: {} is not the first it has", lease.address);
         until(&client, |said| said.address == FIRST && said.obtained > lease.obtained)?;
         stop(client)?;
+        inspect(stage)?;
         server.terminate(DEADLINE)?;
     }
     Ok(())
@@ -205,7 +234,9 @@ pub(super) fn a_server_that_has_moved_is_found_at_t2(stage: &Stage) -> Result<()
         let server = program.start(stage, &namespace, "10.77.0")?;
         let lease = until_bound(&client, MOVED)?;
         ensure!(lease.address == FIRST, "{program:?}: {} in place of the one it had", lease.address);
-        stop(client)?;
+        let counted = stop(client)?;
+        ensure!(counted["discovers_sent"] == 1, "{program:?}: it was begun anew, not rebound: {counted}");
+        inspect(stage)?;
         server.terminate(DEADLINE)?;
     }
     Ok(())
@@ -218,18 +249,30 @@ pub(super) fn a_refusal_is_heeded_and_another_lease_obtained(stage: &Stage) -> R
         let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
         until_bound(&client, KERNEL)?;
         server.terminate(DEADLINE)?;
-        // The same link is another network from now on.
-        namespace.ip(&["address", "add", "10.78.0.1/24", "dev", TAP])?;
-        namespace.ip(&["address", "del", &format!("{KERNEL}/24"), "dev", TAP])?;
-        let server = program.start(stage, &namespace, "10.78.0")?;
-        let lease = until_bound(&client, "10.78.0.1")?;
-        ensure!(lease.address.starts_with("10.78.0."), "{program:?}: {}", lease.address);
-        let finished = client.terminate(DEADLINE)?;
-        ensure!(
-            !finished.stdout.contains("\"naks_received\":0"),
-            "{program:?}: no NAK\n{}",
-            finished.output()
-        );
+        let (network, gateway) = match program {
+            // It refuses who asks for an address that another client has, and is silent to who is from elsewhere.
+            Program::Isc => {
+                let taken = format!(
+                    "lease {FIRST} {{\n  starts 4 2026/01/01 00:00:00;\n  ends never;\n  binding state active;\n  \
+                     hardware ethernet 02:00:00:00:00:99;\n}}\n"
+                );
+                fs::write(stage.file("dhcpd.leases"), taken).map_err(Failure::io("write the leases"))?;
+                ("10.77.0", KERNEL)
+            }
+            // The same link is another network from now on.
+            Program::Dnsmasq | Program::Kea => {
+                namespace.ip(&["address", "add", "10.78.0.1/24", "dev", TAP])?;
+                namespace.ip(&["address", "del", &format!("{KERNEL}/24"), "dev", TAP])?;
+                ("10.78.0", "10.78.0.1")
+            }
+        };
+        let server = program.start(stage, &namespace, network)?;
+        let other = |said: &Said| said.state == "bound" && said.server == gateway && said.address != FIRST;
+        let lease = until(&client, other)?;
+        ensure!(lease.address.starts_with(network), "{program:?}: {}", lease.address);
+        let counted = stop(client)?;
+        ensure!(counted["naks_received"].as_u64() >= Some(1), "{program:?}: no refusal: {counted}");
+        inspect(stage)?;
         server.terminate(DEADLINE)?;
     }
     Ok(())
@@ -246,6 +289,7 @@ pub(super) fn an_address_that_somebody_has_is_declined(stage: &Stage) -> Result<
         let lease = until_bound(&client, KERNEL)?;
         ensure!(lease.address != FIRST, "{program:?}: {FIRST} is in use");
         stop(client)?;
+        inspect(stage)?;
         server.terminate(DEADLINE)?;
     }
     Ok(())
@@ -267,17 +311,18 @@ pub(super) fn names_are_asked_of_the_lease_s_server_over_udp_and_what_is_long_ov
     let pinged = process::capture_success(&mut ping("server", "2"), DEADLINE)?;
     ensure!(pinged.stdout.contains(&format!("({KERNEL})")), "not found:\n{}", pinged.output());
     ensure!(pinged.stdout.contains("2 received"), "not reached:\n{}", pinged.output());
-    let seen = |filter: &str| -> Result<usize, Failure> {
-        let mut tshark = Command::new("tshark");
-        tshark.arg("-r").arg(&capture).args(["-Y", filter]);
-        Ok(process::capture_success(&mut tshark, DEADLINE)?.stdout.lines().count())
-    };
-    ensure!(seen("dns && udp")? > 0 && seen("dns && tcp")? == 0, "a short answer comes over UDP");
+    ensure!(
+        seen(&capture, "dns && udp")? > 0 && seen(&capture, "dns && tcp")? == 0,
+        "a short answer comes over UDP"
+    );
     // Nobody is there, but the name has an address.
     let pinged = process::capture(&mut ping("many.one.test", "1"), DEADLINE)?;
     ensure!(pinged.stdout.contains("(10.99.0."), "not found:\n{}", pinged.output());
-    ensure!(seen("dns.flags.truncated == 1 && udp")? > 0 && seen("dns && tcp")? > 0, "a long one over TCP");
-    ensure!(seen("_ws.malformed")? == 0, "tshark finds something malformed");
+    ensure!(
+        seen(&capture, "dns.flags.truncated == 1 && udp")? > 0 && seen(&capture, "dns && tcp")? > 0,
+        "a long one over TCP"
+    );
+    ensure!(seen(&capture, "_ws.malformed")? == 0, "tshark finds something malformed");
     server.terminate(DEADLINE)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The options of `sunstar dhcp`.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub(crate) struct DhcpOptions {
     /// Seconds to wait for a lease
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
+    /// Threads of the stack, each with a queue of the interface; the first one has the client
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) shards: NonZeroU16,
     /// Keep the lease and show what becomes of it, until interrupted
     #[arg(long)]
     pub(crate) hold: bool,

@@ -150,7 +150,6 @@ pub(crate) struct NetworkOptions {
     pub(crate) address: Vec<Cidr>,
     /// Have the device configured by DHCP: address, router, MTU, name servers
     #[arg(long)]
-    #[serde(default, rename = "use_dhcp")]
     pub(crate) dhcp: bool,
     /// The router that everything beyond the own network goes to
     #[arg(long, value_name = "IP")]

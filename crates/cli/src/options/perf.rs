@@ -86,6 +86,7 @@ impl PerfOptions {
         }
         let of_a_device = [
             ("--gateway", self.network.gateway.is_some()),
+            ("--dhcp", self.network.dhcp),
             ("--software-steering", self.network.software_steering),
             ("--pcap", self.network.pcap.is_some()),
             ("--name-server", !self.names.name_server.is_empty()),

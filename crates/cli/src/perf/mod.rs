@@ -81,6 +81,12 @@ fn serve(options: &PerfOptions, stack: Builder) -> Result<(), Failure> {
 async fn until_signal(net: &Net, options: &PerfOptions, started: &Barrier) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     started.wait().await;
+    if net.dhcp_status().is_some() {
+        tokio::select! {
+            configured = net.configured() => drop(configured?),
+            () = signals.next() => return Ok(()),
+        }
+    }
     let addresses: Vec<_> = net.addresses().iter().map(InterfaceAddress::to_string).collect();
     let text = format!("measure against {} port {}", addresses.join(", "), options.port);
     let ready = serde_json::json!({ "listening": options.port, "addresses": addresses });

@@ -71,9 +71,12 @@ async fn ping(net: Net, options: PingOptions) -> Result<Statistics, Failure> {
                 }
             }
             _ = interval.tick(), if session.wants_to_send() => {
-                if let Err((sequence, answer)) =
-                    send(&socket, &mut session, &net, (&options, address), &data).await?
-                {
+                let sent = tokio::select! {
+                    biased;
+                    () = signals.next() => break,
+                    sent = send(&socket, &mut session, &net, (&options, address), &data) => sent?,
+                };
+                if let Err((sequence, answer)) = sent {
                     session.on_error(sequence);
                     complain(output, None, sequence, answer)?;
                 }

@@ -101,6 +101,9 @@ impl Server {
         if self.settings.network.dhcp {
             tokio::select! {
                 configured = net.configured() => report::leased(output, &configured?)?,
+                ended = services.join_next() => return ended.map_or(Ok(()), flatten),
+                reason = device_failure(net) => return Err(Failure::Device(reason)),
+                () = self.stopping().wait() => return Ok(()),
                 () = signals.next() => {
                     self.stop.send_replace(true);
                     return Ok(());

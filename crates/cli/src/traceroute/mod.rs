@@ -49,9 +49,13 @@ async fn traceroute(net: Net, options: TracerouteOptions) -> Result<bool, Failur
         "traceroute": host.to_string(), "address": address, "max_hops": max_hops, "bytes": size,
     });
     output.say(heading, said)?;
-    loop {
+    'probing: loop {
         while let Some((sequence, ttl)) = probes.send_next(net.now()) {
-            send(&socket, (&options, address), sequence, ttl, &data).await?;
+            tokio::select! {
+                biased;
+                () = signals.next() => break 'probing,
+                sent = send(&socket, (&options, address), sequence, ttl, &data) => sent?,
+            }
         }
         let given_up = probes.expire(net.now());
         while let Some(hop) = probes.next_hop() {

@@ -96,7 +96,7 @@ impl TapQueue {
             alone && packet.prepend(vnet_header::LEN).map(|room| room.copy_from_slice(&header)).is_some();
         let written = outcome(if whole {
             rustix::io::write(&self.file, packet.head())
-        } else if len <= COPY_LIMIT {
+        } else if len <= COPY_LIMIT || packet.fragments().len() > MAX_FRAGMENTS {
             self.copy_together(&header, &packet);
             rustix::io::write(&self.file, &self.scratch)
         } else {

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sunstar_sim::craft::Envelope;
 use sunstar_sim::decode::{Body, Transport};
 use sunstar_sim::{Cluster, Nic, ms, secs};
-use sunstar_stack::steering::ShardId;
 use sunstar_stack::{Applied, DhcpConfig, DhcpFilter, DhcpState, InterfaceId, SocketError, UdpTransmit};
 
 const LEASED: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
@@ -107,8 +106,7 @@ fn unconfigured(filters: &[usize], seed: u64) -> Cluster {
     let own = cluster.at(0).ip();
     cluster.shard_mut(0).remove_address(InterfaceId::DEVICE, own);
     for shard in filters {
-        let filter = DhcpFilter::new(ShardId(*shard as u16), ShardId(0));
-        cluster.shard_mut(*shard).install_filter(Box::new(filter));
+        cluster.shard_mut(*shard).install_filter(Box::new(DhcpFilter));
     }
     cluster.drive_for(ms(1));
     cluster
@@ -191,7 +189,7 @@ fn a_refused_renewal_takes_the_address_from_every_shard_and_fails_its_sockets() 
     cluster.drive_for(ms(50));
     assert_eq!(addresses(&cluster), vec![Vec::<IpAddr>::new(); 4]);
     let told = cluster.shard_mut(3).udp_recv(socket).map(drop);
-    assert_eq!(told, Err(SocketError::AddressNotAvailable { address: LEASED.into() }));
+    assert_eq!(told, Err(SocketError::AddressLost { address: LEASED.into() }));
     assert!(cluster.shard(3).path([192, 0, 2, 1].into()).is_none(), "its routes are gone, too");
 }
 

@@ -403,7 +403,7 @@ fn taking_an_address_away_fails_the_connections_on_it() {
     let address = pair.a.address();
     pair.a.remove_address(address);
     pair.drive_for(ms(10));
-    assert!(pair.a.error(client).is_some());
+    assert_eq!(pair.a.error(client), Some(SocketError::AddressLost { address: address.into() }));
     pair.a.add_address(address);
 }
 

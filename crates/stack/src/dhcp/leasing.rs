@@ -79,7 +79,15 @@ impl Shard {
         self.check_configures()?;
         let core = &mut self.core;
         let mac = core.interfaces.get(InterfaceId::DEVICE).mac;
+        let applied_address = applied.address.and_then(|own| match own.address {
+            IpAddress::V4(address) => Some(address),
+            IpAddress::V6(_) => None,
+        });
+        let remembered = remembered.or(applied_address);
         let client = DhcpClient::new(config.clone(), mac, &mut core.random, core.now, remembered);
+        if let Some(timer) = self.leasing.take().and_then(|before| before.timer) {
+            self.core.timers.cancel(timer);
+        }
         self.leasing = Some(Leasing { client, timer: None, applied, told: None, news: true });
         self.follow_dhcp();
         Ok(())
@@ -181,7 +189,11 @@ impl Shard {
         // What a shard before this one was granted is gone when the client asks for any other.
         let anew = matches!(
             leasing.client.state(),
-            DhcpState::Init | DhcpState::Selecting | DhcpState::Requesting | DhcpState::Stopped
+            DhcpState::Init
+                | DhcpState::Selecting
+                | DhcpState::Requesting
+                | DhcpState::Declined
+                | DhcpState::Stopped
         );
         if anew && leasing.applied != Applied::default() {
             self.apply_lease(Applied::default());
@@ -213,21 +225,22 @@ impl Shard {
     /// Puts a lease in the place of the one before, as far as they differ.
     fn apply_lease(&mut self, new: Applied) {
         let Some(leasing) = &mut self.leasing else { return };
-        let old = std::mem::replace(&mut leasing.applied, new.clone());
+        let old = leasing.applied.clone();
+        let address = |applied: &Applied| applied.address.map(|own| own.address);
         for route in old.routes.iter().filter(|route| !new.routes.contains(route)) {
             self.remove_route(route.network, route.prefix);
         }
-        if let Some(address) = old.address.filter(|_| old.address != new.address) {
-            self.remove_address(InterfaceId::DEVICE, address.address);
+        if let Some(gone) = address(&old).filter(|_| address(&old) != address(&new)) {
+            self.remove_address(InterfaceId::DEVICE, gone);
         }
         if old.mtu != new.mtu {
             self.set_mtu(InterfaceId::DEVICE, new.mtu);
         }
-        if let Some(address) = new.address.filter(|_| old.address != new.address) {
-            self.add_address(InterfaceId::DEVICE, address);
-        }
-        for route in new.routes.iter().filter(|route| !old.routes.contains(route)) {
-            self.add_route(*route);
+        // What is there already is no change.
+        new.address.iter().for_each(|own| self.add_address(InterfaceId::DEVICE, *own));
+        new.routes.iter().for_each(|route| self.add_route(*route));
+        if let Some(leasing) = &mut self.leasing {
+            leasing.applied = new;
         }
     }
 
@@ -247,7 +260,8 @@ impl Shard {
             return None;
         }
         let message = leasing.client.transmit(core.now, &mut core.counters.dhcp)?;
-        let built = self.build_dhcp(&message.payload, source, destination);
+        // It may have become time to say something else.
+        let built = self.build_dhcp(&message.payload, message.source, message.destination);
         self.follow_dhcp();
         built
     }

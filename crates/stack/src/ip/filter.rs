@@ -15,9 +15,10 @@ pub enum Verdict {
     Taken,
     /// It is dropped, and counted.
     Drop,
-    /// A sibling has it: there, the chain begins anew, and then IP delivers. Sent to the shard itself, it passes.
+    /// A sibling has it: there, the chain begins anew, and then IP delivers; to be handed over once more, it is dropped.
+    /// Sent to the shard itself, it passes.
     HandTo(ShardId, Packet),
-    /// It is for the shard's DHCP client, without which it is dropped and counted.
+    /// It is for the host's DHCP client, on whichever shard that is; what is no answer for this station is dropped.
     ToDhcp(Packet),
 }
 
@@ -57,10 +58,17 @@ impl FilterChain {
         self.filters.is_empty()
     }
 
-    pub(crate) fn run(&mut self, interface: InterfaceId, header: &Ipv4Header, mut packet: Packet) -> Verdict {
+    pub(crate) fn run(
+        &mut self,
+        me: ShardId,
+        interface: InterfaceId,
+        header: &Ipv4Header,
+        mut packet: Packet,
+    ) -> Verdict {
         for (_, filter) in &mut self.filters {
             match filter.filter(interface, header, packet) {
                 Verdict::Pass(passed) => packet = passed,
+                Verdict::HandTo(shard, passed) if shard == me => packet = passed,
                 decided => return decided,
             }
         }

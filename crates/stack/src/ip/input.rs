@@ -25,7 +25,7 @@ pub(crate) enum Disposition {
     /// A filter sends it to a sibling.
     HandTo { shard: ShardId, group: bool, packet: Packet },
     /// A filter gives it to the DHCP client.
-    ToDhcp(Ipv4Header, Packet),
+    ToDhcp { header: Ipv4Header, group: bool, packet: Packet },
 }
 
 /// A packet for us, as the transport protocols see it.
@@ -132,7 +132,7 @@ impl Core {
         self.counters.ip.received += 1;
         self.counters.ip.received_bytes += u64::from(header.total_len);
         if !filters.is_empty() {
-            match filters.run(interface, &header, packet) {
+            match filters.run(self.siblings.me(), interface, &header, packet) {
                 Verdict::Pass(passed) => packet = passed,
                 Verdict::Taken => {
                     self.counters.ip.taken_by_filter += 1;
@@ -142,9 +142,8 @@ impl Core {
                     self.counters.drops.filtered += 1;
                     return None;
                 }
-                Verdict::HandTo(shard, handed) if shard == self.siblings.me() => packet = handed,
                 Verdict::HandTo(shard, packet) => return Some(Disposition::HandTo { shard, group, packet }),
-                Verdict::ToDhcp(packet) => return Some(Disposition::ToDhcp(header, packet)),
+                Verdict::ToDhcp(packet) => return Some(Disposition::ToDhcp { header, group, packet }),
             }
         }
         if self.is_martian(interface, &header) {

@@ -1,6 +1,6 @@
 //! IPv4 transmission: checksum and header of a packet that is being pulled.
 
-use sunstar_packet::{ChecksumNote, Packet};
+use sunstar_packet::{ChecksumNote, MAX_FRAGMENTS, Packet};
 use sunstar_wire::checksum::{Accumulator, pseudo_header};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
@@ -59,6 +59,10 @@ impl Core {
         let cut = output.may_fragment
             && packet.notes.segmentation.is_none()
             && len + Ipv4Header::LEN > output.path.mtu;
+        // An answer may refer to a datagram that was put together of more pieces than a device takes.
+        if !cut && packet.fragments().len() > MAX_FRAGMENTS {
+            *packet = packet.copied_into(&self.pool)?;
+        }
         let offload =
             output.pseudo_header && !cut && self.interfaces.get(output.path.interface).transmit_checksum;
         self.transport_checksum(output, packet, offload)?;

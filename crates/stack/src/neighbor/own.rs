@@ -84,6 +84,10 @@ impl Core {
     /// Tells the link of an address (RFC 5227 section 2.3): caches that have another station for it are wrong.
     pub(crate) fn announce_address(&mut self, own: Neighbor) {
         let left = self.config.neighbor.announcements;
+        if let Some(Step { phase: Phase::Probing { .. }, .. }) = self.own_addresses.steps.get(&own) {
+            // It became ours before the probe was over: whoever waits for that need not any longer.
+            self.own_addresses.news.push_back(AddressNews::Probed { address: own.1, free: true });
+        }
         if left > 0 {
             self.begin_step(own, Phase::Announcing { left }, Duration::ZERO);
         }
@@ -119,9 +123,10 @@ impl Core {
                     true => self.some_of(shortest, longest),
                     false => config.announce_wait,
                 };
-                // One that finds no place is as good as lost.
-                self.neighbors.say(own.0, Message::Probe { address: own.1 });
-                self.begin_step(own, Phase::Probing { sent: sent + 1 }, wait);
+                // One that finds no place, or no carrier, is not sent.
+                let up = self.interfaces.get(own.0).up;
+                let said = up && self.neighbors.say(own.0, Message::Probe { address: own.1 });
+                self.begin_step(own, Phase::Probing { sent: sent + u8::from(said) }, wait);
             }
             Phase::Announcing { left } => {
                 let wait = config.announce_interval;

@@ -1,5 +1,6 @@
 //! What a shard is configured with, and what follows from a change: shard 0 makes it, and all do it.
 
+use sunstar_packet::Medium;
 use sunstar_wire::IpAddress;
 
 use super::Shard;
@@ -80,7 +81,13 @@ impl Shard {
     pub(super) fn configure_first(&mut self) {
         let settings: Vec<_> = self.core.configuration.settings().collect();
         for setting in settings {
-            self.apply(setting.subject(), Some(setting));
+            match setting {
+                // Whoever probed for it is gone.
+                Setting::Tentative(..) if self.check_configures().is_ok() => {
+                    self.core.configuration.unset(setting.subject());
+                }
+                _ => self.apply(setting.subject(), Some(setting)),
+            }
         }
     }
 
@@ -106,7 +113,8 @@ impl Shard {
         match (subject, setting) {
             (_, Some(Setting::Address(interface, address))) => {
                 core.interfaces.add_address(interface, address);
-                if core.siblings.me() == SPEAKER && interface == InterfaceId::DEVICE {
+                let has_stations = core.interfaces.get(interface).medium == Medium::Ethernet;
+                if core.siblings.me() == SPEAKER && has_stations {
                     core.announce_address((interface, address.address));
                 }
             }

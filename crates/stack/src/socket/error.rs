@@ -20,6 +20,14 @@ pub enum SocketError {
         /// The address asked for.
         address: IpAddress,
     },
+    /// The address was taken from the stack: its lease has ended, it was refused, or somebody removed it.
+    #[error(
+        "{address} is no longer an address of this stack: its lease ended, or it was removed; connect or bind again"
+    )]
+    AddressLost {
+        /// The address.
+        address: IpAddress,
+    },
     /// Another socket has the address and port.
     #[error(
         "{address} is in use by another socket of this stack; choose another port, or 0 for any free one"
@@ -126,6 +134,7 @@ impl From<SocketError> for io::Error {
             SocketError::WouldBlock => ErrorKind::WouldBlock,
             SocketError::Closed | SocketError::NotConnected => ErrorKind::NotConnected,
             SocketError::AddressNotAvailable { .. }
+            | SocketError::AddressLost { .. }
             | SocketError::NoPortLeft { .. }
             | SocketError::PortElsewhere { .. } => ErrorKind::AddrNotAvailable,
             SocketError::AddressInUse { .. } => ErrorKind::AddrInUse,

@@ -59,7 +59,7 @@ impl Tcp {
 
     /// An address is no longer ours: connections from it end.
     pub(crate) fn on_address_removed(&mut self, core: &mut Core, address: IpAddress) {
-        self.fail_all(core, SocketError::ConnectionAborted, true, |connection| {
+        self.fail_all(core, SocketError::AddressLost { address }, true, |connection| {
             connection.local().ip() == address
         });
     }

@@ -324,7 +324,7 @@ impl Udp {
     pub(crate) fn on_address_removed(&mut self, core: &mut Core, address: IpAddress) {
         for (key, socket) in &mut self.sockets {
             if socket.local.ip() == address {
-                socket.error = Some(SocketError::AddressNotAvailable { address });
+                socket.error = Some(SocketError::AddressLost { address });
                 let ready = Ready::READABLE | Ready::WRITABLE;
                 core.ready.set(&mut socket.ready, ready, SocketHandle::Udp(key));
             }

@@ -136,9 +136,9 @@ pub enum ConfigureError {
 
 /// Makes a change, on the thread of the first shard, which tells the others; waits until all know.
 pub(crate) async fn change(net: &Net, change: Change) -> Result<(), ConfigureError> {
-    let version = net.on_engine(|shard| Ok(first(shard, &change)))??;
+    let versions = net.on_engine(|shard| Ok(first(shard, &change)))??;
     for shard in 1..net.shards() {
-        let known = net.on_shard(shard, move |net| async move { until_known(&net, version).await });
+        let known = net.on_shard(shard, move |net| async move { until_known(&net, versions).await });
         match tokio::time::timeout(PATIENCE, known).await {
             Err(_) => return Err(ConfigureError::Late),
             Ok(known) => known??,
@@ -147,16 +147,33 @@ pub(crate) async fn change(net: &Net, change: Change) -> Result<(), ConfigureErr
     Ok(())
 }
 
-/// Waits until a shard has been told of a configuration.
-async fn until_known(net: &Net, version: u64) -> Result<(), SocketError> {
-    while net.on_engine(|shard| Ok(shard.configuration().version()))? < version {
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
+/// How far a shard knows the configuration and the owners of ports.
+#[derive(Clone, Copy, Debug)]
+struct Versions {
+    configuration: u64,
+    owners: u64,
 }
 
-/// The first shard's part: refuses what cannot be, and makes the change. The version of the configuration after it.
-fn first(shard: &mut Shard, change: &Change) -> Result<u64, ConfigureError> {
+impl Versions {
+    fn of(shard: &Shard) -> Self {
+        let (configuration, owners) = (shard.configuration().version(), shard.steering().owners().version());
+        Self { configuration, owners }
+    }
+}
+
+/// Waits until a shard has been told.
+async fn until_known(net: &Net, versions: Versions) -> Result<(), SocketError> {
+    loop {
+        let known = net.on_engine(|shard| Ok(Versions::of(shard)))?;
+        if known.configuration >= versions.configuration && known.owners >= versions.owners {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The first shard's part: refuses what cannot be, and makes the change. What is to be known after it.
+fn first(shard: &mut Shard, change: &Change) -> Result<Versions, ConfigureError> {
     check::check(shard, change)?;
     if let Change::SetPort { port, owner } = change {
         let owner = match owner {
@@ -178,7 +195,7 @@ fn first(shard: &mut Shard, change: &Change) -> Result<u64, ConfigureError> {
         }
         Change::SetPort { .. } => {}
     }
-    Ok(shard.configuration().version())
+    Ok(Versions::of(shard))
 }
 
 /// Which ports have owners that can be said from outside.

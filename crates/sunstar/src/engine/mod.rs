@@ -144,7 +144,12 @@ impl Engine {
         self.incarnation.set(self.incarnation.get() + 1);
         let mut filters = self.filters.borrow_mut();
         let makers: Vec<_> = filters.iter().map(|(maker, _)| maker.clone()).collect();
-        match self.birth.shard(self.incarnation.get(), inherited, &makers, self.clock.now()) {
+        // Filters are made by an application's code, which may be what has panicked.
+        let make = || self.birth.shard(self.incarnation.get(), inherited, &makers, self.clock.now());
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make))
+            .map_err(|_| "a packet filter could not be made again".to_owned())
+            .and_then(|made| made.map_err(|error| error.to_string()));
+        match made {
             Ok((mut fresh, installed)) => {
                 *filters = makers.into_iter().zip(installed).collect();
                 if self.device.borrow().failure.is_some() {
@@ -155,7 +160,7 @@ impl Engine {
                 self.shard.replace(Some(fresh));
             }
             // Sockets say that they are closed from here on.
-            Err(error) => self.on_device_failed(DeviceError { reason: error.to_string() }),
+            Err(reason) => self.on_device_failed(DeviceError { reason }),
         }
     }
 
@@ -244,17 +249,18 @@ impl Engine {
             close(shard, handle);
             closed = true;
         }
-        if shard.take_dhcp_news()
-            && let Some(told) = &*self.dhcp.borrow()
-        {
-            told.send_replace(dhcp::status(shard));
-        }
+        let news = shard.take_dhcp_news().then(|| dhcp::status(shard));
         if let Some(program) = &mut *self.program.borrow_mut() {
             program.follow(shard.steering().owners());
         }
         let mut waiters = self.waiters.borrow_mut();
         while let Some((handle, ready)) = shard.poll_ready() {
             waiters.take(handle, ready, woken);
+        }
+        drop((borrowed, waiters));
+        // Last of all: it wakes whoever waits for it.
+        if let Some((told, news)) = self.dhcp.borrow().clone().zip(news) {
+            told.send_replace(news);
         }
         // What a socket that closed has to say was not there yet when the turn looked.
         turned.map(|next| Some(Next { busy: next.busy || closed, ..next }))

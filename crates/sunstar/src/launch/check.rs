@@ -31,7 +31,12 @@ pub(super) fn check(builder: &Builder) -> Result<(), RunError> {
         return Err(RunError::GatewayIsOurs { gateway });
     }
     let default = [Builder::EMBEDDED_ADDRESS];
-    let addresses = if builder.addresses.is_empty() { &default[..] } else { &builder.addresses };
+    let addresses = match builder.addresses.is_empty() {
+        // Nobody knows yet which networks it will be in. A lease with a router replaces this one.
+        true if !embedded => return Ok(()),
+        true => &default[..],
+        false => &builder.addresses,
+    };
     match addresses.iter().any(|own| own.contains(gateway)) {
         true => Ok(()),
         false => Err(RunError::GatewayOutside { gateway }),

@@ -109,6 +109,9 @@ pub(super) async fn shut_down(
     let is_quiet = || engines.iter().all(|engine| engine.is_quiet()) && gateway.is_none_or(Gateway::is_quiet);
     wait_until(is_quiet, deadline).await;
     engines.iter().for_each(|engine| engine.abort_connections());
+    phases.arrive(Phase::Drained);
+    phases.all(Phase::Drained).await;
+    // No connection of any shard needs the address any longer.
     for engine in engines.iter().filter(|engine| engine.has_dhcp()) {
         let released = engine.call(|shard| {
             shard.dhcp_release();
@@ -120,8 +123,6 @@ pub(super) async fn shut_down(
             wait_until(|| is_released().unwrap_or(true), LAST_LEASE).await;
         }
     }
-    phases.arrive(Phase::Drained);
-    phases.all(Phase::Drained).await;
     wait_until(|| !engines.iter().any(|engine| engine.has_work()), LAST_FRAMES).await;
     phases.arrive(Phase::Flushed);
     phases.all(Phase::Flushed).await;

@@ -172,8 +172,11 @@ fn acceptable(message: &IgmpMessage, input: &IpInput) -> Option<Query> {
     let group = (!group.is_unspecified()).then_some(group);
     let plausible = match group {
         Some(group) => group.is_multicast(),
-        // General queries to anything but all systems are ignored.
-        None => input.destination == IpAddress::V4(ALL_SYSTEMS) && named == 0,
+        // General queries to another group are ignored; one to an address of ours is accepted (section 4.1.12).
+        None => {
+            let to_all = input.destination == IpAddress::V4(ALL_SYSTEMS);
+            (to_all || !input.destination.is_multicast()) && named == 0
+        }
     };
     let sources = match named {
         0..=MAX_SOURCES => IgmpMessage::sources(input.transport()).collect(),

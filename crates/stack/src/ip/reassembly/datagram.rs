@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use sunstar_packet::Packet;
-use sunstar_wire::Ecn;
 use sunstar_wire::ipv4::Ipv4Header;
+use sunstar_wire::tcp::TcpHeader;
+use sunstar_wire::{Ecn, Protocol};
 
 /// A place in a datagram's payload, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,19 +14,21 @@ pub(super) struct Piece {
     pub(super) end: usize,
     /// Nothing comes behind it.
     last: bool,
-    header_len: usize,
     ecn: Ecn,
 }
 
 impl Piece {
-    /// Where a fragment belongs. `None` for one that cannot be: without payload, or not the last and yet no multiple of
-    /// eight bytes long (RFC 791 section 3.2).
+    /// Where a fragment belongs. `None` for one that cannot be: without payload, not the last and yet no multiple of
+    /// eight bytes long (RFC 791 section 3.2), of a datagram longer than IP knows, or with a part of TCP's header only
+    /// (RFC 1858, RFC 3128: it is cut like that to slip through filters).
     pub(super) fn new(header: &Ipv4Header) -> Option<Self> {
         let (start, len) = (usize::from(header.fragment_offset), usize::from(header.payload_len()));
         let last = !header.more_fragments;
-        let possible = len > 0 && (last || len.is_multiple_of(8));
-        let (header_len, ecn) = (header.header_len.into(), header.ecn);
-        possible.then_some(Self { start, end: start + len, last, header_len, ecn })
+        let fits = usize::from(header.header_len) + start + len <= usize::from(u16::MAX);
+        let cuts_header =
+            header.protocol == Protocol::TCP && start < TcpHeader::LEN && (start > 0 || len < TcpHeader::LEN);
+        let possible = len > 0 && fits && !cuts_header && (last || len.is_multiple_of(8));
+        possible.then_some(Self { start, end: start + len, last, ecn: header.ecn })
     }
 }
 
@@ -93,8 +96,7 @@ impl Datagram {
         if self.len == Some(self.present) { Placed::Complete } else { Placed::Kept }
     }
 
-    /// Whether a fragment cannot be of the same datagram as those that are there: it overlaps one, ends elsewhere, or
-    /// makes a datagram longer than IP knows.
+    /// Whether a fragment cannot be of the same datagram as those that are there: it overlaps one, or ends elsewhere.
     fn contradicts(&self, piece: &Piece) -> bool {
         let before = self.pieces.range(..=piece.start).next_back();
         let behind = self.pieces.range(piece.start..).next();
@@ -103,7 +105,6 @@ impl Datagram {
             || behind.is_some_and(|(start, _)| *start < piece.end)
             || self.len.is_some_and(|len| piece.last || piece.end > len)
             || piece.last && last_end > piece.end
-            || piece.header_len + piece.end > usize::from(u16::MAX)
     }
 
     /// All of it in one packet, and what the congestion marks come to: a mark is kept, and nothing where some fragments

@@ -119,21 +119,6 @@ impl Reassembly {
     pub(crate) fn input(&mut self, input: FragmentInput, cx: &mut Context<'_>) -> Option<Whole> {
         let FragmentInput { interface, header, group, mut packet } = input;
         cx.counters.fragments_received += 1;
-        let Some(piece) = Piece::new(&header) else {
-            cx.drops.malformed += 1;
-            return None;
-        };
-        // A small fragment in a large buffer is copied out, so that the buffer is not held for it.
-        if packet.true_size() > 4 * packet.len().max(512)
-            && let Some(copy) = packet.copied_into(cx.pool)
-        {
-            packet = copy;
-        }
-        if piece.start > 0 {
-            packet.trim_front(header.header_len.into());
-        }
-        // What a device says of a fragment's checksum is not about the datagram's.
-        packet.notes = Default::default();
         let key = Key {
             interface,
             source: header.source.into(),
@@ -141,6 +126,22 @@ impl Reassembly {
             protocol: header.protocol,
             identification: header.identification,
         };
+        let Some(piece) = Piece::new(&header) else {
+            // What there is of the datagram will come to nothing.
+            self.numbers.get(&key).copied().and_then(|number| self.take(number));
+            cx.drops.malformed += 1;
+            return None;
+        };
+        let Some(compacted) = compact(packet, cx.pool) else {
+            cx.drops.no_buffer += 1;
+            return None;
+        };
+        packet = compacted;
+        if piece.start > 0 {
+            packet.trim_front(header.header_len.into());
+        }
+        // What a device says of a fragment's checksum is not about the datagram's.
+        packet.notes = Default::default();
         let number = self.numbers.get(&key).copied().unwrap_or_else(|| self.begin(key, group, cx));
         let incomplete = self.incomplete.get_mut(&number)?;
         let (before, size) = (incomplete.datagram.held(), packet.true_size());
@@ -166,12 +167,16 @@ impl Reassembly {
             Placed::Complete => {
                 self.held += size;
                 let complete = self.take(number)?;
-                cx.counters.reassembled += 1;
                 let (packet, ecn) = complete.datagram.into_whole();
                 let Some(ecn) = ecn else {
                     cx.drops.bad_fragment += 1;
                     return None;
                 };
+                let Some(packet) = compact(packet, cx.pool) else {
+                    cx.drops.no_buffer += 1;
+                    return None;
+                };
+                cx.counters.reassembled += 1;
                 Some(Whole { interface, group: complete.group, ecn, packet })
             }
         }
@@ -203,6 +208,12 @@ impl Reassembly {
             && let Some(oldest) = of_source.first().copied()
         {
             self.evict(oldest, cx);
+        }
+        // What was spoilt holds nothing, and is remembered all the same.
+        if self.incomplete.len() >= cx.config.max_datagrams.max(1)
+            && let Some((oldest, _)) = self.incomplete.first_key_value()
+        {
+            self.evict(*oldest, cx);
         }
         self.begun += 1;
         let (number, due) = (self.begun, cx.now + cx.config.timeout);
@@ -249,6 +260,15 @@ impl Reassembly {
             }
         }
         Some(taken)
+    }
+}
+
+/// What holds much more memory than it has bytes is copied: a small fragment in a large buffer, and a datagram of many
+/// small fragments, each in a buffer of its own. `None` without a buffer for that.
+fn compact(packet: Packet, pool: &Pool) -> Option<Packet> {
+    match packet.true_size() > 4 * packet.len().max(512) {
+        true => packet.copied_into(pool),
+        false => Some(packet),
     }
 }
 

@@ -187,9 +187,32 @@ fn fragments_that_cannot_be_are_refused() {
     // The ping of death: the last byte beyond 65,535.
     assert!(bench.give(header(2, 0, 8, false), &[0; 8]).is_none());
     assert!(bench.give(header(2, 65_512, 8, true), &[0; 8]).is_none());
-    assert_eq!((bench.drops.bad_fragment, bench.reassembly.held()), (1, 0));
+    assert_eq!((bench.drops.malformed, bench.reassembly.len(), bench.reassembly.held()), (3, 0, 0));
     assert!(bench.give(header(3, 65_504, 11, true), &[0; 11]).is_none(), "the longest there can be");
-    assert_eq!((bench.drops.bad_fragment, bench.reassembly.len()), (1, 2));
+    assert_eq!((bench.drops.malformed, bench.reassembly.len()), (3, 1));
+}
+
+#[test]
+fn many_sources_that_spoil_what_they_begin_are_not_remembered_without_end() {
+    let mut bench = Bench::new(ReassemblyConfig::default());
+    for source in 0..10_000_u32 {
+        for len in [16, 8] {
+            let mut part = header(1, 0, len, false);
+            part.source = Ipv4Addr::from_bits(0x0a00_0000 + source);
+            bench.give(part, &vec![0; len]);
+        }
+    }
+    assert_eq!((bench.drops.bad_fragment, bench.reassembly.held()), (10_000, 0));
+    assert_eq!((bench.reassembly.len(), bench.reassembly.of_source.len()), (4_096, 4_096));
+}
+
+#[test]
+fn a_datagram_of_crumbs_does_not_hold_a_buffer_for_each() {
+    let mut bench = Bench::new(ReassemblyConfig::default());
+    let crumbs = (0..128).map(|at| Part { start: at, len: 1, last: at == 127 });
+    let whole = crumbs.filter_map(|crumb| bench.part(1, crumb)).next().expect("all of it is there");
+    assert_eq!((whole.packet.len(), whole.packet.fragments().len()), (20 + 1_024, 1));
+    assert_eq!(bench.pool.buffers_out(), 1);
 }
 
 #[test]
