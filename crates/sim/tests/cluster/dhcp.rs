@@ -23,6 +23,7 @@ struct Request {
 /// A DHCP server made by hand: an address for whoever asks, with a router, an MTU, and a time of 100 seconds.
 struct Server {
     mtu: u16,
+    mask: Ipv4Addr,
     /// By which queue its next answer comes.
     queue: usize,
     /// Whether its answers go to all.
@@ -32,7 +33,13 @@ struct Server {
 
 impl Server {
     fn new(queue: usize) -> Self {
-        Self { mtu: 1_400, queue, broadcasts: false, heard: Vec::new() }
+        Self {
+            mtu: 1_400,
+            mask: Ipv4Addr::new(255, 255, 255, 0),
+            queue,
+            broadcasts: false,
+            heard: Vec::new(),
+        }
     }
 
     fn requests(cluster: &mut Cluster) -> Vec<Request> {
@@ -63,7 +70,9 @@ impl Server {
         message.extend([99, 130, 83, 99, 53, 1, kind, 54, 4]);
         message.extend(SERVER.octets());
         if kind != 6 {
-            message.extend([51, 4, 0, 0, 0, 100, 1, 4, 255, 255, 255, 0, 3, 4]);
+            message.extend([51, 4, 0, 0, 0, 100, 1, 4]);
+            message.extend(self.mask.octets());
+            message.extend([3, 4]);
             message.extend(SERVER.octets());
             message.extend([26, 2]);
             message.extend(self.mtu.to_be_bytes());
@@ -249,6 +258,63 @@ fn a_shard_that_begins_anew_has_the_addresses_of_the_host() {
     cluster.shard_mut(1).add_address(InterfaceId::DEVICE, more);
     cluster.shard_mut(1).remove_address(InterfaceId::DEVICE, more.address);
     assert_eq!(addresses(&cluster), vec![vec![more.address]; 4], "only the first shard configures");
+}
+
+#[test]
+fn a_renewal_with_another_mask_changes_that_and_resets_nothing() {
+    let mut cluster = unconfigured(&[0, 1, 2, 3], 13);
+    start(&mut cluster);
+    let mut server = Server::new(1);
+    server.serve_for(&mut cluster, 12);
+    let socket = cluster.udp_bind(2, 0, false);
+    let peer = cluster.peer.at(9);
+    cluster.shard_mut(2).udp_connect(socket, peer).unwrap();
+    server.mask = Ipv4Addr::new(255, 255, 0, 0);
+    server.serve_for(&mut cluster, 60);
+    assert_eq!(state(&cluster), DhcpState::Bound);
+    for shard in 0..4 {
+        let mut device = cluster.shard(shard).interfaces().filter(|it| it.id == InterfaceId::DEVICE);
+        assert_eq!(device.next().unwrap().addresses()[0].prefix, 16, "shard {shard}");
+    }
+    assert!(cluster.shard_mut(2).udp_send(socket, &UdpTransmit::default(), b"still here").is_ok());
+}
+
+#[test]
+fn what_servers_say_to_others_stays_where_it_arrives() {
+    let mut cluster = unconfigured(&[0, 1, 2, 3], 17);
+    start(&mut cluster);
+    cluster.drive_for(secs(2));
+    let mut request = Server::requests(&mut cluster).remove(0);
+    request.chaddr[5] ^= 1;
+    let server = Server { broadcasts: true, ..Server::new(2) };
+    let answer = server.answer(&cluster, &request, 2);
+    for _ in 0..100 {
+        cluster.inject(2, &answer);
+    }
+    cluster.drive_for(ms(10));
+    assert_eq!(cluster.total(|counters| counters.mesh.handed_over), 0);
+    assert_eq!(cluster.counters(2).drops.filtered, 100);
+}
+
+#[test]
+fn a_first_shard_that_begins_anew_asks_for_its_lease_and_nobody_loses_the_address_meanwhile() {
+    let mut cluster = unconfigured(&[0, 1, 2, 3], 19);
+    start(&mut cluster);
+    let mut server = Server::new(1);
+    server.serve_for(&mut cluster, 12);
+    for _ in 0..2 {
+        // Twice, and the second time before the client has heard of anybody.
+        let applied = cluster.shard(0).dhcp_applied();
+        cluster.replace(0);
+        cluster.shard_mut(0).install_filter(Box::new(DhcpFilter));
+        cluster.shard_mut(0).dhcp_start(&DhcpConfig::default(), None, applied).unwrap();
+        cluster.drive_for(ms(5));
+        assert_eq!(state(&cluster), DhcpState::Rebooting);
+        assert_eq!(addresses(&cluster), vec![vec![IpAddr::V4(LEASED)]; 4]);
+    }
+    server.serve_for(&mut cluster, 12);
+    assert_eq!((state(&cluster), server.heard.last()), (DhcpState::Bound, Some(&3)));
+    assert_eq!(addresses(&cluster), vec![vec![IpAddr::V4(LEASED)]; 4]);
 }
 
 #[test]
