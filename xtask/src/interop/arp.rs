@@ -49,6 +49,28 @@ pub(super) fn an_answer_nobody_asked_for_changes_no_neighbour(stage: &Stage) -> 
     end_and_inspect(server, &capture, QUEUES)
 }
 
+pub(super) fn a_station_that_claims_our_address_is_reported_and_answered(
+    stage: &Stage,
+) -> Result<(), Failure> {
+    let (server, capture) = start(stage)?;
+    let target = server.target()?;
+    let deadline = Instant::now() + DEADLINE;
+    for claims in 1..=3 {
+        server.peer(&["arp-reply", &target, SERVER], DEADLINE)?;
+        while server.counter("control.address_conflicts")? < claims {
+            ensure!(Instant::now() < deadline, "claim {claims} is not counted");
+        }
+    }
+    let reported = server.show("conflicts")?;
+    let conflict = &reported["conflicts"][0];
+    ensure!(conflict["address"] == SERVER && conflict["times"] == 3, "not reported: {reported}");
+    // RFC 5227 section 2.4: once in ten seconds, however many claims there are.
+    let defences = server.counter("control.address_defences")?;
+    ensure!(defences == 1, "{defences} answers to three claims");
+    Curl { server: &server, deadline: DEADLINE }.get("/")?;
+    end_and_inspect(server, &capture, QUEUES)
+}
+
 pub(super) fn a_scan_of_all_addresses_leaves_the_gateway_where_it_was(stage: &Stage) -> Result<(), Failure> {
     let (server, capture) = start(stage)?;
     let curl = Curl { server: &server, deadline: DEADLINE };

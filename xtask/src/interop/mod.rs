@@ -85,6 +85,7 @@ const CASES: &[Case] = cases![
     path_mtu::a_narrow_path_is_found_by_what_a_router_says,
     path_mtu::a_narrow_path_is_found_where_no_router_says_anything,
     arp::an_answer_nobody_asked_for_changes_no_neighbour,
+    arp::a_station_that_claims_our_address_is_reported_and_answered,
     arp::a_scan_of_all_addresses_leaves_the_gateway_where_it_was,
     capture::tshark_finds_nothing_wrong_in_the_server_s_own_capture,
     embedded::an_unprivileged_user_serves_on_the_machine_s_loopback,
