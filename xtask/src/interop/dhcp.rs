@@ -18,6 +18,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Another address of the kernel's, for a server that has moved.
 const MOVED: &str = "10.77.0.3";
 
+/// A station that another client has.
+const OTHER: &str = "02:00:00:00:00:99";
+
 /// The first address a server gives away.
 const FIRST: &str = "10.77.0.50";
 
@@ -35,6 +38,17 @@ impl Program {
     /// Starts it on the tap's kernel end: leases of `network` (three bytes), from .50 on, short ones where the server can,
     /// renewed after three seconds and rebound after ten.
     fn start(self, stage: &Stage, namespace: &Namespace, network: &str) -> Result<Service, Failure> {
+        self.start_with(stage, namespace, network, false)
+    }
+
+    /// The same, and another client has the first address.
+    fn start_with(
+        self,
+        stage: &Stage,
+        namespace: &Namespace,
+        network: &str,
+        taken: bool,
+    ) -> Result<Service, Failure> {
         let path = |name: &str| stage.file(name).to_string_lossy().into_owned();
         let write = |name: &str, text: String| {
             fs::write(stage.file(name), text).map_err(Failure::io(format!("write {name}")))
@@ -75,27 +89,31 @@ impl Program {
                          option dhcp-rebinding-time 10;\n}}\n"
                     ),
                 )?;
-                let leases = stage.file("dhcpd.leases");
-                if !leases.exists() {
-                    write("dhcpd.leases", String::new())?;
-                }
+                let lease = format!(
+                    "lease {FIRST} {{\n  starts 4 2026/01/01 00:00:00;\n  ends never;\n  binding state active;\n  \
+                     hardware ethernet {OTHER};\n}}\n"
+                );
+                write("dhcpd.leases", if taken { lease } else { String::new() })?;
                 let mut command = logged(namespace, "dhcpd");
                 command.args(["-4", "-f", "-d", "-cf", &path("dhcpd.conf"), "-lf", &path("dhcpd.leases")]);
                 command.args(["-pf", &path("dhcpd.pid"), TAP]);
                 command
             }
             Self::Kea => {
+                let reserved = serde_json::json!({ "hw-address": OTHER, "ip-address": FIRST });
+                let reservations = if taken { vec![reserved] } else { Vec::new() };
                 let settings = serde_json::json!({ "Dhcp4": {
                     // The tap has no carrier before the client is there.
                     "interfaces-config": {
                         "interfaces": [TAP], "dhcp-socket-type": "raw",
                         "service-sockets-max-retries": 150, "service-sockets-retry-wait-time": 100,
                     },
-                    "lease-database": { "type": "memfile", "persist": false },
+                    "lease-database": { "type": "memfile", "persist": true, "name": path("kea.leases") },
                     "authoritative": true, "valid-lifetime": 20, "renew-timer": 3, "rebind-timer": 10,
                     "subnet4": [{
                         "subnet": format!("{network}.0/24"),
                         "pools": [{ "pool": format!("{first} - {last}") }],
+                        "reservations": reservations,
                         "option-data": [
                             { "name": "routers", "data": format!("{network}.1") },
                             { "name": "domain-name-servers", "data": format!("{network}.1") },
@@ -229,8 +247,8 @@ pub(super) fn a_server_that_has_moved_is_found_at_t2(stage: &Stage) -> Result<()
         until_bound(&client, KERNEL)?;
         server.terminate(DEADLINE)?;
         // Nobody answers at T1.
-        namespace.ip(&["address", "add", &format!("{MOVED}/24"), "dev", TAP])?;
         namespace.ip(&["address", "del", &format!("{KERNEL}/24"), "dev", TAP])?;
+        namespace.ip(&["address", "add", &format!("{MOVED}/24"), "dev", TAP])?;
         let server = program.start(stage, &namespace, "10.77.0")?;
         let lease = until_bound(&client, MOVED)?;
         ensure!(lease.address == FIRST, "{program:?}: {} in place of the one it had", lease.address);
@@ -249,24 +267,17 @@ pub(super) fn a_refusal_is_heeded_and_another_lease_obtained(stage: &Stage) -> R
         let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
         until_bound(&client, KERNEL)?;
         server.terminate(DEADLINE)?;
-        let (network, gateway) = match program {
-            // It refuses who asks for an address that another client has, and is silent to who is from elsewhere.
-            Program::Isc => {
-                let taken = format!(
-                    "lease {FIRST} {{\n  starts 4 2026/01/01 00:00:00;\n  ends never;\n  binding state active;\n  \
-                     hardware ethernet 02:00:00:00:00:99;\n}}\n"
-                );
-                fs::write(stage.file("dhcpd.leases"), taken).map_err(Failure::io("write the leases"))?;
-                ("10.77.0", KERNEL)
-            }
+        let (network, gateway, taken) = match program {
             // The same link is another network from now on.
-            Program::Dnsmasq | Program::Kea => {
+            Program::Dnsmasq => {
                 namespace.ip(&["address", "add", "10.78.0.1/24", "dev", TAP])?;
                 namespace.ip(&["address", "del", &format!("{KERNEL}/24"), "dev", TAP])?;
-                ("10.78.0", "10.78.0.1")
+                ("10.78.0", "10.78.0.1", false)
             }
+            // These are silent to who is from elsewhere, and refuse who has what is another's.
+            Program::Isc | Program::Kea => ("10.77.0", KERNEL, true),
         };
-        let server = program.start(stage, &namespace, network)?;
+        let server = program.start_with(stage, &namespace, network, taken)?;
         let other = |said: &Said| said.state == "bound" && said.server == gateway && said.address != FIRST;
         let lease = until(&client, other)?;
         ensure!(lease.address.starts_with(network), "{program:?}: {}", lease.address);
