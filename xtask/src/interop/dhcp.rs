@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::namespace::Namespace;
-use super::stage::{KERNEL, Stage, TAP};
+use super::stage::{KERNEL, Stage, TAP, show};
 use crate::failure::{Failure, ensure};
 use crate::process::{self, Service};
 
@@ -234,6 +234,36 @@ pub(super) fn leases_are_obtained_renewed_and_given_back(stage: &Stage) -> Resul
         until(&client, |said| said.address == FIRST && said.obtained > lease.obtained)?;
         stop(client)?;
         inspect(stage)?;
+        server.terminate(DEADLINE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn replies_by_whichever_queue_reach_the_shard_that_asked(stage: &Stage) -> Result<(), Failure> {
+    for program in PROGRAMS {
+        let namespace = network(KERNEL)?;
+        let server = program.start(stage, &namespace, "10.77.0")?;
+        for (queue, all_by_it) in ["1,0,0,0", "0,1,0,0", "0,0,1,0", "0,0,0,1"].into_iter().enumerate() {
+            let control = stage.file(&format!("control-{program:?}-{queue}"));
+            let mut command = namespace.command(&stage.sunstar().to_string_lossy());
+            command.args(["serve", "--json", "--device", &format!("tap:{TAP}"), "--dhcp", "--control"]);
+            command.arg(&control).args(["--shards", "4", "--queues", "4", "--weights", all_by_it]);
+            // It listens once it has a lease.
+            let served = stage.start_server(&mut command)?;
+            let counters = show(stage.sunstar(), &control, "counters")?;
+            let all = counters["counters"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let handed_over = all.iter().find(|counter| counter["name"] == "mesh.handed_over");
+            let by_shard = handed_over.and_then(|counter| counter["by_shard"].as_array());
+            let by_shard = by_shard.ok_or_else(|| Failure::Expectation(format!("no counter: {counters}")))?;
+            for (shard, count) in by_shard.iter().enumerate() {
+                // An offer and an acknowledgement, unless they came to the first shard, whose client it is.
+                let count = count.as_u64().unwrap_or_default();
+                let is_it = if shard == queue && queue != 0 { count >= 2 } else { count == 0 };
+                ensure!(is_it, "{program:?}, queue {queue}: the shards handed over {by_shard:?}");
+            }
+            let finished = served.terminate(DEADLINE)?;
+            ensure!(finished.status.success(), "it ended with {}\n{}", finished.status, finished.output());
+        }
         server.terminate(DEADLINE)?;
     }
     Ok(())

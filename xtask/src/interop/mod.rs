@@ -74,6 +74,7 @@ const CASES: &[Case] = cases![
     shards::four_shards_serve_through_one_queue,
     shards::four_shards_serve_through_two_queues,
     dhcp::leases_are_obtained_renewed_and_given_back,
+    dhcp::replies_by_whichever_queue_reach_the_shard_that_asked,
     dhcp::a_server_that_has_moved_is_found_at_t2,
     dhcp::a_refusal_is_heeded_and_another_lease_obtained,
     dhcp::an_address_that_somebody_has_is_declined,

@@ -91,6 +91,18 @@ impl Stage {
     }
 }
 
+/// A section of what `sunstar show` shows of the instance with this control socket.
+pub(crate) fn show(sunstar: &Path, control: &Path, section: &str) -> Result<Value, Failure> {
+    let mut show = Command::new(sunstar);
+    show.args(["show", section, "--json", "--limit", "4096", "--control"]).arg(control);
+    let shown = process::capture_success(&mut show, SERVER_DEADLINE)?.stdout;
+    let portrait: Value = serde_json::from_str(&shown).unwrap_or_default();
+    let silent = &portrait["snapshot"]["silent"];
+    ensure!(silent == &json!([]), "shards {silent} did not answer in time");
+    let section = portrait["snapshot"].get(section);
+    section.cloned().ok_or_else(|| Failure::Expectation(format!("that is no such section: {shown}")))
+}
+
 /// A server on a tap, and the kernel at the tap's other end, in one namespace.
 pub(crate) struct TapServer {
     // Dropped in this order: the server goes before its namespace.
@@ -147,14 +159,7 @@ impl TapServer {
 
     /// A section of `sunstar show`.
     pub(crate) fn show(&self, section: &str) -> Result<Value, Failure> {
-        let mut show = Command::new(&self.sunstar);
-        show.args(["show", section, "--json", "--limit", "4096", "--control"]).arg(&self.control);
-        let shown = process::capture_success(&mut show, SERVER_DEADLINE)?.stdout;
-        let portrait: Value = serde_json::from_str(&shown).unwrap_or_default();
-        let silent = &portrait["snapshot"]["silent"];
-        ensure!(silent == &json!([]), "shards {silent} did not answer in time");
-        let section = portrait["snapshot"].get(section);
-        section.cloned().ok_or_else(|| Failure::Expectation(format!("that is no such section: {shown}")))
+        show(&self.sunstar, &self.control, section)
     }
 
     /// One of its counters, all shards together.
