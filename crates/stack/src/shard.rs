@@ -1,6 +1,7 @@
 //! One shard, and the one turn that moves it.
 
 mod configure;
+mod steer;
 
 use std::collections::BTreeSet;
 
@@ -29,7 +30,7 @@ use crate::neighbor::{NeighborInfo, Neighbors, OwnAddresses};
 use crate::random::Random;
 use crate::siblings::{SPEAKER, Siblings};
 use crate::socket::{Ready, ReadyQueue, SocketHandle};
-use crate::steering::{Decision, FlowKey, ShardId, Steering};
+use crate::steering::{ShardId, Steering};
 use crate::tcp::Tcp;
 use crate::time::{Duration, Instant};
 use crate::timer::TimerWheel;
@@ -239,98 +240,6 @@ impl Shard {
         }
     }
 
-    /// Gives a frame to the shard its flow lives on.
-    fn steer(&mut self, interface: InterfaceId, frame: Packet, mesh: &mut impl Mesh) {
-        let arrival = Arrival::frame(interface);
-        if self.core.siblings.is_alone() {
-            return self.input(arrival, frame, mesh);
-        }
-        let medium = self.core.interfaces.get(interface).medium;
-        let key = FlowKey::collect(frame.head(), medium);
-        if self.core.is_to_group(&key) {
-            if let Some(frame) = self.show_to_members(arrival, &key, frame, mesh) {
-                self.input(arrival, frame, mesh);
-            }
-            return;
-        }
-        let owner = match self.core.steering.decide(&key) {
-            Decision::Owner(shard) => shard,
-            Decision::Entry(entry) => {
-                self.heat[entry] += 1;
-                self.core.steering.table().entries()[entry]
-            }
-            Decision::Stays => self.id,
-        };
-        if owner == self.id {
-            return self.input(arrival, frame, mesh);
-        }
-        if self.core.forward(owner, arrival, frame, mesh) {
-            self.core.counters.mesh.forwarded += 1;
-        }
-    }
-
-    /// Steers once more: a datagram put together from fragments, which were steered by addresses alone, goes to the shard
-    /// of its flow.
-    fn steer_whole(&mut self, input: IpInput, mesh: &mut impl Mesh) {
-        if self.core.siblings.is_alone() {
-            return self.deliver(input);
-        }
-        let key = FlowKey::of_whole(input.packet.head());
-        if self.core.is_to_group(&key) {
-            let arrival = input.arrival();
-            let IpInput { packet, .. } = input;
-            if let Some(packet) = self.show_to_members(arrival, &key, packet, mesh) {
-                self.deliver(IpInput { packet, ..input });
-            }
-            return;
-        }
-        match self.core.steered_to(&key) {
-            Some(owner) if owner != self.id => {
-                self.core.counters.reassembly.forwarded += 1;
-                self.hand_over(owner, input, mesh);
-            }
-            _ => self.deliver(input),
-        }
-    }
-
-    /// Gives a sibling what IP has done its part with.
-    fn hand_over(&mut self, to: ShardId, input: IpInput, mesh: &mut impl Mesh) {
-        let handed = self.core.forward(to, input.arrival(), input.packet, mesh);
-        self.core.counters.mesh.handed_over += u64::from(handed);
-    }
-
-    /// Shows a packet for a group to every sibling that has somebody to receive it, from the one buffer it arrived in. It
-    /// comes back if this shard has somebody, too.
-    fn show_to_members(
-        &mut self,
-        arrival: Arrival,
-        key: &FlowKey,
-        frame: Packet,
-        mesh: &mut impl Mesh,
-    ) -> Option<Packet> {
-        let (siblings, here) = self.core.receivers_of(key);
-        // Where nobody receives it, it is counted as any other.
-        let here = here || siblings.is_empty();
-        let mut frame = Some(frame);
-        for (at, sibling) in siblings.iter().enumerate() {
-            // The last of all has the packet itself. What arrived here is this shard's own, and can be shared; what was put
-            // together of a sibling's buffers can only be copied.
-            let copy = match &frame {
-                Some(_) if !here && at + 1 == siblings.len() => frame.take(),
-                Some(frame) => frame.share().or_else(|| frame.copied_into(&self.core.pool)),
-                None => None,
-            };
-            let Some(copy) = copy else {
-                self.core.counters.drops.no_buffer += 1;
-                continue;
-            };
-            if self.core.forward(*sibling, arrival, copy, mesh) {
-                self.core.counters.mesh.group_forwarded += 1;
-            }
-        }
-        frame.filter(|_| here)
-    }
-
     /// Tells siblings what is new here, and hears what is new there; what that settles goes on.
     fn exchange_control(&mut self, mesh: &mut impl Mesh) {
         self.core.exchange_control(mesh);
@@ -361,7 +270,7 @@ impl Shard {
             Some(Disposition::Deliver(input) | Disposition::Whole(input))
                 if input.protocol == Protocol::IGMP && input.ttl == 1 && self.id != SPEAKER =>
             {
-                self.hand_over(SPEAKER, input, mesh);
+                self.hand_over(SPEAKER, input.arrival(), input.packet, mesh);
             }
             Some(Disposition::Deliver(input)) => self.deliver(input),
             Some(Disposition::Whole(input)) => self.steer_whole(input, mesh),
@@ -373,7 +282,8 @@ impl Shard {
                 self.core.counters.drops.filtered += 1
             }
             Some(Disposition::HandTo { shard, group, packet }) => {
-                self.hand_packet_over(shard, interface, group, packet, mesh);
+                let arrival = Arrival { interface, stage: Stage::Packet { group } };
+                self.hand_over(shard, arrival, packet, mesh);
             }
             Some(Disposition::ToDhcp { header, group, packet }) => {
                 if !self.core.is_dhcp_reply(interface, &header, &packet) {
@@ -381,25 +291,12 @@ impl Shard {
                 } else if self.id == SPEAKER {
                     self.dhcp_input(interface, &header, packet);
                 } else {
-                    self.hand_packet_over(SPEAKER, interface, group, packet, mesh);
+                    let arrival = Arrival { interface, stage: Stage::Packet { group } };
+                    self.hand_over(SPEAKER, arrival, packet, mesh);
                 }
             }
             None => {}
         }
-    }
-
-    /// Gives a sibling a packet behind its link header.
-    fn hand_packet_over(
-        &mut self,
-        to: ShardId,
-        interface: InterfaceId,
-        group: bool,
-        packet: Packet,
-        mesh: &mut impl Mesh,
-    ) {
-        let arrival = Arrival { interface, stage: Stage::Packet { group } };
-        let handed = self.core.forward(to, arrival, packet, mesh);
-        self.core.counters.mesh.handed_over += u64::from(handed);
     }
 
     /// Gives a transport what is for it.

@@ -214,6 +214,16 @@ fn until_bound(client: &Service, server: &str) -> Result<Said, Failure> {
     until(client, |said| said.state == "bound" && said.server == server)
 }
 
+/// A client that has a lease, and whose server is gone since.
+fn left_alone(stage: &Stage, program: Program) -> Result<(Namespace, Service), Failure> {
+    let namespace = network(KERNEL)?;
+    let server = program.start(stage, &namespace, "10.77.0")?;
+    let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
+    until_bound(&client, KERNEL)?;
+    server.terminate(DEADLINE)?;
+    Ok((namespace, client))
+}
+
 /// Asks a client to end, which gives its lease back; what it counted.
 fn stop(client: Service) -> Result<Value, Failure> {
     let finished = client.terminate(DEADLINE)?;
@@ -271,11 +281,7 @@ pub(super) fn replies_by_whichever_queue_reach_the_shard_that_asked(stage: &Stag
 
 pub(super) fn a_server_that_has_moved_is_found_at_t2(stage: &Stage) -> Result<(), Failure> {
     for program in PROGRAMS {
-        let namespace = network(KERNEL)?;
-        let server = program.start(stage, &namespace, "10.77.0")?;
-        let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
-        until_bound(&client, KERNEL)?;
-        server.terminate(DEADLINE)?;
+        let (namespace, client) = left_alone(stage, program)?;
         // Nobody answers at T1.
         namespace.ip(&["address", "del", &format!("{KERNEL}/24"), "dev", TAP])?;
         namespace.ip(&["address", "add", &format!("{MOVED}/24"), "dev", TAP])?;
@@ -293,11 +299,7 @@ pub(super) fn a_server_that_has_moved_is_found_at_t2(stage: &Stage) -> Result<()
 
 pub(super) fn a_refusal_is_heeded_and_another_lease_obtained(stage: &Stage) -> Result<(), Failure> {
     for program in PROGRAMS {
-        let namespace = network(KERNEL)?;
-        let server = program.start(stage, &namespace, "10.77.0")?;
-        let client = stage.start(&mut client(stage, &namespace, &["--no-probe"]))?;
-        until_bound(&client, KERNEL)?;
-        server.terminate(DEADLINE)?;
+        let (namespace, client) = left_alone(stage, program)?;
         let (network, gateway, taken) = match program {
             // The same link is another network from now on.
             Program::Dnsmasq => {

@@ -7,10 +7,12 @@ mod error;
 mod inspect;
 mod ready;
 mod tcp;
+mod tcp_info;
 mod udp;
 
 pub use error::SocketError;
 pub use inspect::{EchoInfo, ListenerInfo, SocketCounts, UdpInfo};
 pub(crate) use ready::ReadyQueue;
 pub use ready::{Ready, SocketHandle};
-pub use tcp::{ConnectOptions, ListenOptions, Shutdown, TcpInfo, TcpTimers};
+pub use tcp::{ConnectOptions, ListenOptions, Shutdown};
+pub use tcp_info::{TcpInfo, TcpTimers};

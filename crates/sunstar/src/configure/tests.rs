@@ -1,3 +1,5 @@
+//! Changes as they are written: networks, ports, owners, and the JSON of them.
+
 use serde_json::json;
 
 use super::*;

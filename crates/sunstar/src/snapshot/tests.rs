@@ -1,3 +1,5 @@
+//! What the pages say of sections and counters, how shards' parts are put together, and how tables look.
+
 use std::collections::BTreeSet;
 
 use super::seen::ranges;

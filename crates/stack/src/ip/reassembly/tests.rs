@@ -1,3 +1,5 @@
+//! Every pattern of fragments against a model (RFC 791 section 3.2, RFC 5722), and what bounds the memory they hold.
+
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
