@@ -28,8 +28,10 @@ mod check;
 mod cluster;
 pub mod craft;
 pub mod decode;
+mod frame;
 mod host;
 mod link;
+mod machine;
 mod pair;
 mod port;
 mod script;
@@ -39,9 +41,11 @@ use std::time::Duration;
 
 use sunstar_stack::random::Random;
 
-pub use cluster::{Cluster, ClusterBuilder, Heard as HeardFromCluster, Nic};
+pub use check::Breach;
+pub use cluster::{Cluster, ClusterBuilder, Heard as HeardFromCluster};
 pub use host::{Host, HostConfig};
-pub use link::{Impairments, LinkCounters};
+pub use link::{Bursts, Impairments, LinkCounters};
+pub use machine::{MachineConfig, Nic};
 pub use pair::{Pair, PairBuilder};
 pub use script::{Heard, Script, ScriptBuilder, Tcp, tcp};
 pub use trace::{Fate, Trace};

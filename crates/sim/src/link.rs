@@ -5,12 +5,11 @@ use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use sunstar_packet::{ChecksumNote, Loan, Medium, Packet, Pool};
+use sunstar_packet::{ChecksumNote, Medium};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::Instant;
 
-use crate::port::Sent;
+use crate::frame::Frame;
 use crate::trace::Fate;
 
 /// What a link does to frames. Probabilities are from 0 to 1.
@@ -22,6 +21,8 @@ pub struct Impairments {
     pub jitter: Duration,
     /// How often a frame is lost.
     pub loss: f64,
+    /// Frames that are lost in bursts, besides.
+    pub bursts: Option<Bursts>,
     /// How often a frame arrives twice.
     pub duplication: f64,
     /// How often a frame is held back while later ones pass it.
@@ -48,6 +49,7 @@ impl Default for Impairments {
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
             loss: 0.0,
+            bursts: None,
             duplication: 0.0,
             reordering: 0.0,
             held_back: Duration::from_millis(5),
@@ -57,6 +59,17 @@ impl Default for Impairments {
             bottleneck: None,
         }
     }
+}
+
+/// Losses that come in bursts: a link that is good for a while, and bad for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bursts {
+    /// How often a frame is the first of a bad time.
+    pub begin: f64,
+    /// How often a frame is the first of a good time.
+    pub end: f64,
+    /// How often a frame is lost in a bad time.
+    pub loss: f64,
 }
 
 /// What a link did to frames, in one direction.
@@ -83,7 +96,7 @@ pub struct LinkCounters {
 struct InFlight {
     arrival: Instant,
     order: u64,
-    frame: Loan,
+    frame: Frame,
 }
 
 impl PartialEq for InFlight {
@@ -117,6 +130,8 @@ pub(crate) struct Link {
     flight: BinaryHeap<Reverse<InFlight>>,
     order: u64,
     last_arrival: Instant,
+    /// Whether frames are lost in a burst at the moment.
+    in_burst: bool,
     /// Frames by number, from the first ever sent, that the scenario wants lost.
     to_lose: BTreeSet<u64>,
     /// When each frame in the bottleneck's queue has left it, and when it is free, in nanoseconds.
@@ -134,6 +149,7 @@ impl Link {
             flight: BinaryHeap::new(),
             order: 0,
             last_arrival: Instant::ZERO,
+            in_burst: false,
             to_lose: BTreeSet::new(),
             bottleneck: Default::default(),
         }
@@ -155,7 +171,7 @@ impl Link {
     }
 
     /// The next frame that has arrived by `now`.
-    pub(crate) fn arrived(&mut self, now: Instant) -> Option<Loan> {
+    pub(crate) fn arrived(&mut self, now: Instant) -> Option<Frame> {
         let Reverse(next) = self.flight.peek()?;
         if next.arrival > now {
             return None;
@@ -182,8 +198,8 @@ impl Link {
         Duration::from_micros(self.random.below(longest.as_micros() as u64 + 1))
     }
 
-    /// Takes a frame; what became of it. `bytes` are the frame's, `doomed` says that the scenario wants it lost.
-    pub(crate) fn send(&mut self, sent: Sent, bytes: &[u8], doomed: bool, pool: &Pool) -> Fate {
+    /// Takes a frame that has left its sender at `at`; what became of it. `doomed` says that the scenario wants it lost.
+    pub(crate) fn send(&mut self, at: Instant, mut frame: Frame, doomed: bool) -> Fate {
         let number = self.counters.sent;
         self.counters.sent += 1;
         let header = if self.medium == Medium::Ethernet { 14 } else { 0 };
@@ -191,40 +207,36 @@ impl Link {
             self.counters.no_link += 1;
             return Fate::NoLink;
         }
-        let loss = self.impairments.loss;
-        if self.to_lose.remove(&number) | doomed || self.chance(loss) {
+        if self.to_lose.remove(&number) | doomed || self.is_lost() {
             self.counters.lost += 1;
             return Fate::Lost;
         }
-        // What is still to be cut is as long as its pieces.
-        let piece = sent.frame.notes.segmentation.map_or(bytes.len(), |segmentation| {
-            bytes.len().min(usize::from(segmentation.header_len) + usize::from(segmentation.size))
-        });
-        if self.impairments.black_hole.is_some_and(|longest| piece > longest + header) {
+        if self.impairments.black_hole.is_some_and(|longest| frame.piece_len() > longest + header) {
             self.counters.too_long += 1;
             return Fate::TooLong;
         }
-        let Some(leaves) = self.through_bottleneck(sent.at, bytes.len()) else {
+        let Some(leaves) = self.through_bottleneck(at, frame.bytes.len()) else {
             self.counters.queue_full += 1;
             return Fate::QueueFull;
         };
         let jitter = self.impairments.jitter;
         let arrival = leaves + self.impairments.latency + self.up_to(jitter);
-        let (mut fate, mut frame) = (Fate::Crossed, sent.frame);
+        let twin = frame.clone();
+        let mut fate = Fate::Crossed;
         let (corruption, reordering) = (self.impairments.corruption, self.impairments.reordering);
         let duplication = self.impairments.duplication;
-        if frame.notes.checksum == ChecksumNote::None && is_ip(bytes, self.medium) && self.chance(corruption)
+        if frame.notes.checksum == ChecksumNote::None
+            && is_ip(&frame.bytes, self.medium)
+            && self.chance(corruption)
         {
-            let mut changed = bytes.to_vec();
-            let bit = self.random.below((bytes.len() - header) as u64 * 8) as usize;
+            let mut changed = frame.bytes.to_vec();
+            let bit = self.random.below((changed.len() - header) as u64 * 8) as usize;
             changed[header + bit / 8] ^= 1 << (bit % 8);
-            frame = copy(&changed, &frame, pool).unwrap_or(frame);
+            frame.bytes = changed.into();
             self.counters.corrupted += 1;
             fate = Fate::Corrupted;
         }
-        if self.chance(duplication)
-            && let Some(twin) = copy(bytes, &frame, pool)
-        {
+        if self.chance(duplication) {
             let later = self.up_to(self.impairments.held_back);
             self.put(arrival.max(self.last_arrival) + later, twin);
             self.counters.duplicated += 1;
@@ -242,13 +254,23 @@ impl Link {
     }
 
     /// Takes what a router on the way says to the end this direction leads to.
-    pub(crate) fn answer(&mut self, at: Instant, bytes: &[u8], pool: &Pool) {
-        if let Ok(frame) = Packet::new(Bytes::copy_from_slice(bytes)).lend(pool) {
-            self.put(at + self.impairments.latency, frame);
-        }
+    pub(crate) fn answer(&mut self, at: Instant, bytes: Vec<u8>) {
+        self.put(at + self.impairments.latency, Frame::plain(bytes));
     }
 
-    fn put(&mut self, arrival: Instant, frame: Loan) {
+    /// Whether chance has the next frame lost: alone, or in a burst (the model of Gilbert and Elliott).
+    fn is_lost(&mut self) -> bool {
+        if let Some(bursts) = self.impairments.bursts {
+            let turns = if self.in_burst { bursts.end } else { bursts.begin };
+            self.in_burst ^= self.chance(turns);
+            if self.in_burst && self.chance(bursts.loss) {
+                return true;
+            }
+        }
+        self.chance(self.impairments.loss)
+    }
+
+    fn put(&mut self, arrival: Instant, frame: Frame) {
         self.order += 1;
         self.flight.push(Reverse(InFlight { arrival, order: self.order, frame }));
     }
@@ -272,11 +294,4 @@ impl Link {
 
 fn is_ip(frame: &[u8], medium: Medium) -> bool {
     medium == Medium::Ip || frame.get(12..14) == Some(&[0x08, 0x00])
-}
-
-/// A frame of these bytes, with the notes of another.
-fn copy(bytes: &[u8], of: &Loan, pool: &Pool) -> Option<Loan> {
-    let mut packet = Packet::new(Bytes::copy_from_slice(bytes));
-    packet.notes = of.notes;
-    packet.lend(pool).ok()
 }

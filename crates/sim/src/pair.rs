@@ -142,7 +142,7 @@ impl Pair {
     /// Puts a frame of the scenario's own before a host.
     pub fn inject(&mut self, to: Side, frame: &[u8]) {
         let from = if to == Side::A { Side::B } else { Side::A };
-        self.trace.record(self.now, from, Fate::Injected, frame.to_vec());
+        self.trace.record(self.now, from, Fate::Injected, frame.to_vec().into());
         self.host(to).receive_frame(frame, Notes::default());
     }
 
@@ -264,7 +264,7 @@ impl Pair {
         let now = self.now;
         for (link, host) in self.links.iter_mut().zip([&mut self.b, &mut self.a]) {
             while let Some(frame) = link.arrived(now) {
-                host.port_mut().deliver(frame);
+                host.receive_frame(&frame.bytes, frame.notes);
             }
         }
     }
@@ -272,10 +272,10 @@ impl Pair {
     fn turn(&mut self, side: Side) {
         let now = self.now;
         let said = self.host(side).turn(now);
-        for Said { sent, bytes, decoded } in said {
+        for Said { at, frame, decoded } in said {
             let doomed = self.censor.as_mut().is_some_and(|censor| censor(side, &decoded));
-            let host = if side == Side::A { &self.a } else { &self.b };
-            let fate = self.links[side as usize].send(sent, &bytes, doomed, host.pool());
+            let bytes = frame.bytes.clone();
+            let fate = self.links[side as usize].send(at, frame, doomed);
             if fate == Fate::TooLong {
                 self.answer_too_long(side, &bytes);
             }
@@ -291,8 +291,7 @@ impl Pair {
         let at = if envelope.medium == Medium::Ethernet { 14 } else { 0 };
         let [high, low] = mtu.to_be_bytes();
         let answer = envelope.icmp(3, 4, [0, 0, high, low], &bytes[at..at + 28]);
-        let host = if other == Side::A { &self.a } else { &self.b };
-        self.links[other as usize].answer(self.now, &answer, host.pool());
+        self.links[other as usize].answer(self.now, answer);
     }
 
     /// Ends the scenario: heals the link, closes every socket, lets connections end, and then sees that nothing is

@@ -1,22 +1,21 @@
-//! A host's own queue pair: frames leave it for the link as loans, and come to it from there.
+//! A host's own queue pair: frames leave it for the link, and come to it from there. What has left is copied, so that its
+//! buffers go home at once, as from a card that has sent it; what comes takes a buffer of the host's.
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use sunstar_packet::{
-    Capabilities, Departure, DeviceCounters, DeviceError, FrameSource, HEADROOM, LinkState, Loan,
-    MAX_FRAGMENTS, Packet, Pool, QueuePair, SizeClass,
+    Capabilities, DeviceCounters, DeviceError, FrameSource, LinkState, MAX_FRAGMENTS, Notes, Packet, Pool,
+    QueuePair,
 };
 use sunstar_stack::time::Instant;
 
-/// Bytes of a received frame that lie in one piece, as [`QueuePair::receive`] promises.
-const CONTIGUOUS: usize = 256;
+use crate::frame::Frame;
 
 /// A frame that has left a host.
 pub(crate) struct Sent {
     /// When its last bit is on the wire.
     pub(crate) at: Instant,
-    pub(crate) frame: Loan,
+    pub(crate) frame: Frame,
 }
 
 /// One receive ring with one transmit ring, both in the simulator's hands.
@@ -36,12 +35,12 @@ pub(crate) struct Port {
     pub(crate) limits: (usize, usize),
     /// The time of this turn.
     pub(crate) now: Instant,
-    /// Frames on the transmit ring: when each has left, and who wants to hear of it.
-    transmitting: VecDeque<(Instant, Option<Departure>)>,
+    /// Frames on the transmit ring, each with its buffers, and when it has left.
+    transmitting: VecDeque<(Instant, Packet)>,
     /// When the wire is free for the next frame, in nanoseconds.
     free_at: u64,
     outbox: Vec<Sent>,
-    inbox: VecDeque<Loan>,
+    inbox: VecDeque<Packet>,
     /// What was handed up in this turn, if anybody wants to look at it.
     pub(crate) handed_up: Option<Vec<Vec<u8>>>,
     counters: DeviceCounters,
@@ -67,9 +66,15 @@ impl Port {
         }
     }
 
-    /// Puts a frame on the receive ring.
-    pub(crate) fn deliver(&mut self, frame: Loan) {
-        self.inbox.push_back(frame);
+    /// Puts a frame on the receive ring, in a buffer of the host's. Without one it is lost, as on a card.
+    pub(crate) fn deliver(&mut self, pool: &Pool, frame: &[u8], notes: Notes) {
+        let Some(buffer) = pool.copy_of(frame) else {
+            self.counters.no_buffer += 1;
+            return;
+        };
+        let mut packet = Packet::new(buffer);
+        packet.notes = notes;
+        self.inbox.push_back(packet);
     }
 
     /// Whether a frame waits on the receive ring.
@@ -108,15 +113,12 @@ impl Port {
     pub(crate) fn clear(&mut self) {
         self.inbox.clear();
         self.outbox.clear();
+        self.transmitting.clear();
     }
 
     fn reap(&mut self, source: &mut impl FrameSource) {
-        while let Some((leaves, departure)) = self.transmitting.front().copied() {
-            if leaves > self.now {
-                return;
-            }
-            self.transmitting.pop_front();
-            if let Some(departure) = departure {
+        while let Some((_, packet)) = self.transmitting.pop_front_if(|(leaves, _)| *leaves <= self.now) {
+            if let Some(departure) = packet.notes.departure {
                 source.departed(departure);
             }
         }
@@ -128,27 +130,6 @@ impl Port {
         let start = self.free_at.max(self.now.as_micros() * 1_000);
         self.free_at = start + (bytes as u64 * 8).saturating_mul(1_000_000_000) / rate.max(1);
         Instant::from_micros(self.free_at.div_ceil(1_000))
-    }
-
-    /// The frame as the receiver's, its first bytes in one piece: as it is, or copied as far as needed.
-    fn take_in(loan: Loan, pool: &Pool) -> Option<Packet> {
-        let len = loan.len();
-        let first = loan.pieces().next().map_or(0, <[u8]>::len);
-        if first >= len.min(CONTIGUOUS) {
-            return Some(loan.adopt(pool));
-        }
-        let whole = pool.class_for(len) == Some(SizeClass::Small);
-        let copied = if whole { len } else { CONTIGUOUS };
-        let mut rest = loan.adopt(pool);
-        let mut buffer = pool.allocate(SizeClass::Small, HEADROOM)?;
-        rest.copy_to(0, buffer.append(copied)?);
-        let mut packet = Packet::new(buffer);
-        packet.notes = rest.notes;
-        rest.trim_front(copied);
-        for fragment in rest.into_fragments() {
-            packet.push(fragment).ok()?;
-        }
-        Some(packet)
     }
 
     fn check(&self) -> Result<(), DeviceError> {
@@ -164,57 +145,32 @@ impl QueuePair for Port {
         self.capabilities
     }
 
-    fn pull(
-        &mut self,
-        pool: &Pool,
-        budget: usize,
-        source: &mut impl FrameSource,
-    ) -> Result<usize, DeviceError> {
+    fn pull(&mut self, _: &Pool, budget: usize, source: &mut impl FrameSource) -> Result<usize, DeviceError> {
         self.check()?;
         self.reap(source);
         let mut taken = 0;
         while taken < budget.min(self.limits.0) && self.has_room() {
-            let Some(mut packet) = source.next() else { break };
+            let Some(packet) = source.next() else { break };
             taken += 1;
             let pieces = packet.fragments().len();
             assert!(pieces <= MAX_FRAGMENTS, "a packet of {pieces} pieces, which no device takes");
             let at = self.transmit(packet.len());
-            self.transmitting.push_back((at, packet.notes.departure.take()));
-            packet.notes.hash = None;
             self.counters.sent += 1;
             self.counters.sent_bytes += packet.len() as u64;
             self.counters.segmented += u64::from(packet.notes.segmentation.is_some());
-            let lent = match packet.lend(pool) {
-                Ok(loan) => Ok(loan),
-                Err(packet) => {
-                    let mut copy = Packet::new(Bytes::from(packet.to_vec()));
-                    copy.notes = packet.notes;
-                    copy.lend(pool)
-                }
-            };
-            match lent {
-                Ok(frame) => self.outbox.push(Sent { at, frame }),
-                Err(_) => self.counters.refused += 1,
-            }
+            let notes = Notes { hash: None, departure: None, ..packet.notes };
+            self.outbox.push(Sent { at, frame: Frame { bytes: packet.to_vec().into(), notes } });
+            self.transmitting.push_back((at, packet));
         }
         self.reap(source);
         Ok(taken)
     }
 
-    fn receive(
-        &mut self,
-        pool: &Pool,
-        budget: usize,
-        frames: &mut Vec<Packet>,
-    ) -> Result<usize, DeviceError> {
+    fn receive(&mut self, _: &Pool, budget: usize, frames: &mut Vec<Packet>) -> Result<usize, DeviceError> {
         self.check()?;
         let before = frames.len();
         for _ in 0..budget.min(self.limits.1) {
-            let Some(loan) = self.inbox.pop_front() else { break };
-            let Some(packet) = Self::take_in(loan, pool) else {
-                self.counters.no_buffer += 1;
-                continue;
-            };
+            let Some(packet) = self.inbox.pop_front() else { break };
             self.counters.received += 1;
             self.counters.received_bytes += packet.len() as u64;
             self.counters.coalesced += u64::from(packet.notes.segmentation.is_some());

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::Hasher;
 
+use bytes::Bytes;
 use siphasher::sip::SipHasher13;
 use sunstar_packet::Medium;
 use sunstar_stack::time::Instant;
@@ -39,7 +40,7 @@ struct Event {
     at: Instant,
     from: Side,
     fate: Fate,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// Frames in the order they were sent.
@@ -60,7 +61,7 @@ impl Trace {
         Self { medium, hasher: SipHasher13::new(), frames: 0, recent: VecDeque::new(), keeps_all: false }
     }
 
-    pub(crate) fn record(&mut self, at: Instant, from: Side, fate: Fate, bytes: Vec<u8>) {
+    pub(crate) fn record(&mut self, at: Instant, from: Side, fate: Fate, bytes: Bytes) {
         self.frames += 1;
         self.hasher.write_u64(at.as_micros());
         self.hasher.write_u8(from as u8);
@@ -85,7 +86,7 @@ impl Trace {
 
     /// The frames of a side that are remembered, in the order they were sent.
     pub fn kept(&self, side: Side) -> Vec<Vec<u8>> {
-        self.recent.iter().filter(|event| event.from == side).map(|event| event.bytes.clone()).collect()
+        self.recent.iter().filter(|event| event.from == side).map(|event| event.bytes.to_vec()).collect()
     }
 
     /// Frames so far.

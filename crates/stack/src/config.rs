@@ -352,6 +352,18 @@ pub struct TcpConfig {
     pub orphan_timeout: Duration,
     /// The least MSS a peer's option is taken at (CVE-2019-11479).
     pub min_mss: u16,
+    /// Where the numbers of every connection start, for scripts and simulations: they can be guessed then, so never in a
+    /// network with strangers in it. `None`, the default: where RFC 6528 and RFC 7323 section 5.4 say.
+    pub first_numbers: Option<FirstNumbers>,
+}
+
+/// Where a connection's numbers start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstNumbers {
+    /// The sequence number of the SYN.
+    pub sequence: u32,
+    /// What the clock of the timestamps shows at the time zero.
+    pub timestamp: u32,
 }
 
 impl TcpConfig {
@@ -387,6 +399,7 @@ impl Default for TcpConfig {
             max_orphans: 16_384,
             orphan_timeout: Duration::from_secs(60),
             min_mss: 88,
+            first_numbers: None,
         }
     }
 }

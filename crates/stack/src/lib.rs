@@ -60,8 +60,8 @@ pub mod timer;
 mod udp;
 
 pub use config::{
-    DelayedAck, DhcpConfig, EphemeralPorts, IcmpConfig, IgmpConfig, NeighborConfig, OptionLayout,
-    PathMtuConfig, ReassemblyConfig, ShardConfig, TcpConfig, UdpConfig,
+    DelayedAck, DhcpConfig, EphemeralPorts, FirstNumbers, IcmpConfig, IgmpConfig, NeighborConfig,
+    OptionLayout, PathMtuConfig, ReassemblyConfig, ShardConfig, TcpConfig, UdpConfig,
 };
 pub use counters::{
     ControlCounters, Counters, DhcpCounters, Drops, IpCounters, MeshCounters, ReassemblyCounters,
@@ -81,8 +81,8 @@ pub use neighbor::{ConflictInfo, NeighborInfo, NeighborState};
 pub use shard::{ConfigureError, Next, Shard, ShardSetup};
 pub use siblings::{Control, PortOwnerError};
 pub use socket::{
-    ConnectOptions, EchoInfo, ListenOptions, ListenerInfo, Ready, Shutdown, SocketCounts, SocketError,
-    SocketHandle, TcpInfo, TcpTimers, UdpInfo,
+    ConnectOptions, ControlBlock, EchoInfo, ListenOptions, ListenerInfo, Ready, Shutdown, SocketCounts,
+    SocketError, SocketHandle, TcpInfo, TcpTimers, UdpInfo,
 };
 pub use tcp::{ConnectionKey, Keepalive, ListenerKey, State};
 pub use udp::{UdpKey, UdpReceived, UdpTransmit};

@@ -110,7 +110,7 @@ impl Shard {
         let mut shard = Self {
             id,
             leasing: None,
-            tcp: Tcp::new(id, config.ephemeral_ports, &mut random),
+            tcp: Tcp::new(id, &config, &mut random),
             udp: Udp::new(&mut random),
             icmp: Icmp::new(&mut random),
             igmp: Igmp::new(),
@@ -486,6 +486,11 @@ impl Shard {
     /// The shard's buffers.
     pub fn pool(&self) -> &Pool {
         &self.core.pool
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &ShardConfig {
+        &self.core.config
     }
 
     /// What the shard counted.

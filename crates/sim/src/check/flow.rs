@@ -7,6 +7,7 @@ use std::net::SocketAddrV4;
 use sunstar_packet::Notes;
 use sunstar_wire::tcp::{SeqNumber, TcpFlags};
 
+use super::Breach;
 use crate::decode::{Body, Decoded, Segment, Transport};
 
 /// More than any window a host of the simulation advertises, in bytes.
@@ -90,13 +91,13 @@ impl Flows {
     }
 
     /// The host has sent a frame; says what is wrong with it.
-    pub(crate) fn on_sent(&mut self, frame: &Decoded, notes: &Notes) -> Result<(), String> {
+    pub(crate) fn on_sent(&mut self, frame: &Decoded, notes: &Notes) -> Result<(), Breach> {
         let Body::Ip(_, Transport::Tcp(segment)) = &frame.body else { return Ok(()) };
         let flow = self.flows.entry((segment.source, segment.destination)).or_default();
         if segment.has(TcpFlags::RST) {
             flow.resets += 1;
             if flow.resets > flow.inputs + self.occasions {
-                return Err("a RST that answers nothing, or a RST".into());
+                return Err(Breach::new(15, "a RST that answers nothing, or a RST"));
             }
             // The connection is over, if there was one.
             *flow = Flow { inputs: flow.inputs, resets: flow.resets, ..Flow::default() };
@@ -136,42 +137,45 @@ impl Flow {
     }
 
     /// Invariant 5, RFC 9293 MUST-16, RFC 6691: what the peer takes, less our options.
-    fn check_mss(&self, segment: &Segment, notes: &Notes, mtu: usize, floor: usize) -> Result<(), String> {
+    fn check_mss(&self, segment: &Segment, notes: &Notes, mtu: usize, floor: usize) -> Result<(), Breach> {
         let Some(peer) = self.peer else { return Ok(()) };
         let largest = usize::from(peer.mss.unwrap_or(536)).max(floor).min(mtu - 40) - segment.options_len;
         let len = segment.payload.len();
         let piece = notes.segmentation.map_or(len, |segmentation| len.min(segmentation.size.into()));
         if piece > largest {
-            return Err(format!("{piece} bytes of payload where the peer takes {largest}"));
+            let what = format!("{piece} bytes of payload where the peer takes {largest}");
+            return Err(Breach::new(5, what));
         }
         Ok(())
     }
 
     /// Invariants 10 and 11: only what has arrived is acknowledged, and it stays so.
-    fn check_acknowledgement(&mut self, segment: &Segment) -> Result<(), String> {
+    fn check_acknowledgement(&mut self, segment: &Segment) -> Result<(), Breach> {
         if !segment.has(TcpFlags::ACK) {
             return Ok(());
         }
         let ack = SeqNumber(segment.ack);
         if self.acknowledged.is_some_and(|before| ack.before(before)) {
-            return Err(format!("acknowledges {ack}, and more before"));
+            return Err(Breach::new(10, format!("acknowledges {ack}, and more before")));
         }
         self.acknowledged = Some(ack);
         let reached = self.reached.unwrap_or(ack);
         if ack.after(reached) {
-            return Err(format!("acknowledges {ack} when no more than {reached} has arrived"));
+            let what = format!("acknowledges {ack} when no more than {reached} has arrived");
+            return Err(Breach::new(10, what));
         }
         for (left, right) in &segment.options.sack {
             let (left, right) = (SeqNumber(*left), SeqNumber(*right));
             if left.at_or_after(right) || right.after(reached) {
-                return Err(format!("holds {left} to {right} when no more than {reached} has arrived"));
+                let what = format!("holds {left} to {right} when no more than {reached} has arrived");
+                return Err(Breach::new(11, what));
             }
         }
         Ok(())
     }
 
     /// Invariant 4, RFC 9293 SHLD-14 taken as a MUST: the window never shrinks, scale rounding included.
-    fn check_right_edge(&mut self, segment: &Segment) -> Result<(), String> {
+    fn check_right_edge(&mut self, segment: &Segment) -> Result<(), Breach> {
         let (Some(peer), Some((_, our_scale))) = (self.peer, self.our_syn) else { return Ok(()) };
         // Behind the peer's FIN there is nothing a window could be for.
         let ack = SeqNumber(segment.ack);
@@ -182,7 +186,8 @@ impl Flow {
         let scale = if syn || !peer.scales { 0 } else { our_scale.unwrap_or(0) };
         let edge = SeqNumber(segment.ack.wrapping_add(u32::from(segment.window) << scale));
         if let Some(before) = self.right_edge.filter(|before| edge.before(*before)) {
-            return Err(format!("the right edge of the window retreats from {before} to {edge}"));
+            let what = format!("the right edge of the window retreats from {before} to {edge}");
+            return Err(Breach::new(4, what));
         }
         self.right_edge = Some(edge);
         Ok(())

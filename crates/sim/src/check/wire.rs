@@ -4,10 +4,15 @@ use etherparse::checksum::Sum16BitWords;
 use sunstar_packet::{Capabilities, ChecksumNote, Medium, Notes, SegmentationKind};
 use sunstar_wire::tcp::TcpFlags;
 
+use super::Breach;
 use crate::decode::{Body, Decoded, Igmp, Ip, Segment, Transport, decode};
 
 /// Judges a frame a host has sent; says what is wrong with it.
-pub(crate) fn check_frame(frame: &[u8], notes: &Notes, device: &Capabilities) -> Result<Decoded, String> {
+pub(crate) fn check_frame(frame: &[u8], notes: &Notes, device: &Capabilities) -> Result<Decoded, Breach> {
+    read(frame, notes, device).map_err(|what| Breach::new(6, what))
+}
+
+fn read(frame: &[u8], notes: &Notes, device: &Capabilities) -> Result<Decoded, String> {
     let decoded = decode(frame, device.medium)?;
     if let Some([destination, source]) = decoded.stations {
         require(source == device.mac, || {

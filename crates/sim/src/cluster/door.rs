@@ -21,7 +21,7 @@ impl Cluster {
     pub fn try_listen(&mut self, shard: usize, port: u16, shared: bool) -> Result<ListenerKey, SocketError> {
         let options = ListenOptions { shared, ..ListenOptions::default() };
         let key = self.shard_mut(shard).tcp_listen(any(port), &options)?;
-        self.members[shard].open.push(SocketHandle::Listener(key));
+        self.machine.members[shard].open.push(SocketHandle::Listener(key));
         Ok(key)
     }
 
@@ -53,15 +53,15 @@ impl Cluster {
 
     /// Stops listening.
     pub fn close_listener(&mut self, shard: usize, listener: ListenerKey) {
-        self.members[shard].open.retain(|open| *open != SocketHandle::Listener(listener));
+        self.machine.members[shard].open.retain(|open| *open != SocketHandle::Listener(listener));
         self.shard_mut(shard).tcp_close_listener(listener);
     }
 
     /// The next complete connection of a listener, if there is one.
     pub fn accept(&mut self, shard: usize, listener: ListenerKey) -> Option<ConnectionKey> {
-        let (key, _) = self.members[shard].shard.tcp_accept(listener).ok()?;
-        self.members[shard].touched = true;
-        self.members[shard].open.push(SocketHandle::Stream(key));
+        let (key, _) = self.machine.members[shard].shard.tcp_accept(listener).ok()?;
+        self.machine.members[shard].touched = true;
+        self.machine.members[shard].open.push(SocketHandle::Stream(key));
         Some(key)
     }
 
@@ -76,7 +76,7 @@ impl Cluster {
         local: Option<SocketAddr>,
     ) -> Result<ConnectionKey, SocketError> {
         let key = self.shard_mut(shard).tcp_connect(to, &ConnectOptions { local })?;
-        self.members[shard].open.push(SocketHandle::Stream(key));
+        self.machine.members[shard].open.push(SocketHandle::Stream(key));
         Ok(key)
     }
 
@@ -85,7 +85,7 @@ impl Cluster {
     /// # Errors
     /// As the socket door says.
     pub fn connected(&mut self, shard: usize, connection: ConnectionKey) -> Result<(), SocketError> {
-        self.members[shard].shard.tcp_connected(connection)
+        self.machine.members[shard].shard.tcp_connected(connection)
     }
 
     /// Binds a UDP socket on a shard, and waits until the port is bound.
@@ -97,7 +97,7 @@ impl Cluster {
         let member = self.shard_mut(shard);
         let bound = if shared { member.udp_bind_shared(any(port)) } else { member.udp_bind(any(port)) };
         let key = bound.expect("a free port");
-        self.members[shard].open.push(SocketHandle::Udp(key));
+        self.machine.members[shard].open.push(SocketHandle::Udp(key));
         self.until_bound(shard, SocketHandle::Udp(key)).expect("the port is bound");
         key
     }
@@ -109,7 +109,7 @@ impl Cluster {
     #[track_caller]
     pub fn udp_bind_unconfirmed(&mut self, shard: usize, port: u16) -> UdpKey {
         let key = self.shard_mut(shard).udp_bind(any(port)).expect("a free port");
-        self.members[shard].open.push(SocketHandle::Udp(key));
+        self.machine.members[shard].open.push(SocketHandle::Udp(key));
         key
     }
 
@@ -145,7 +145,7 @@ impl Cluster {
     #[track_caller]
     pub fn ping_with(&mut self, shard: usize, to: Ipv4Addr, len: usize) -> EchoKey {
         let key = self.shard_mut(shard).echo_open().expect("an identifier");
-        self.members[shard].open.push(SocketHandle::Echo(key));
+        self.machine.members[shard].open.push(SocketHandle::Echo(key));
         self.until_bound(shard, SocketHandle::Echo(key)).expect("the identifier is the shard's");
         let sent = self.shard_mut(shard).echo_send(key, to.into(), EchoRequest::new(1), &vec![0; len]);
         sent.expect("the socket takes the request");
@@ -169,7 +169,7 @@ impl Cluster {
         bytes: &[u8],
     ) -> Result<usize, SocketError> {
         let now = self.now;
-        let member = &mut self.members[shard];
+        let member = &mut self.machine.members[shard];
         member.shard.set_now(now);
         let sent = member.shard.tcp_send(connection, bytes)?;
         member.touched |= sent > 0;
@@ -182,8 +182,8 @@ impl Cluster {
     /// As the socket door says.
     pub fn read(&mut self, shard: usize, connection: ConnectionKey) -> Result<Vec<u8>, SocketError> {
         let mut bytes = vec![0; 1 << 20];
-        let len = self.members[shard].shard.tcp_recv(connection, &mut bytes)?;
-        self.members[shard].touched |= len > 0;
+        let len = self.machine.members[shard].shard.tcp_recv(connection, &mut bytes)?;
+        self.machine.members[shard].touched |= len > 0;
         bytes.truncate(len);
         Ok(bytes)
     }

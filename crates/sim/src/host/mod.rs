@@ -6,9 +6,7 @@ mod udp;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use sunstar_packet::{
-    Capabilities, Medium, Memory, Notes, Packet, Pool, PoolConfig, SegmentationOffload, SizeClass,
-};
+use sunstar_packet::{Capabilities, Medium, Memory, Notes, Pool, PoolConfig, SegmentationOffload, SizeClass};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::time::Instant;
@@ -19,8 +17,9 @@ use sunstar_stack::{
 use sunstar_wire::IpAddress;
 
 use crate::Side;
-use crate::check::{Flows, check_frame};
+use crate::check::{Breach, Flows, check_frame};
 use crate::decode::{Decoded, decode};
+use crate::frame::Frame;
 use crate::port::{Port, Sent};
 use crate::trace::dump;
 pub(crate) use application::Application;
@@ -82,7 +81,20 @@ impl HostConfig {
         }
     }
 
-    fn device(&self) -> Capabilities {
+    /// Its address, and the way out of its network.
+    pub(crate) fn configuration(&self) -> Configuration {
+        let address = InterfaceAddress { address: self.address.into(), prefix: 24 };
+        let default = self.gateway.map(|gateway| Route {
+            network: Ipv4Addr::UNSPECIFIED.into(),
+            prefix: 0,
+            gateway: gateway.into(),
+            interface: InterfaceId::DEVICE,
+        });
+        Configuration::new([address], default)
+    }
+
+    /// What its device is and can do.
+    pub(crate) fn device(&self) -> Capabilities {
         let on = self.offloads;
         Capabilities {
             medium: self.medium,
@@ -96,8 +108,9 @@ impl HostConfig {
 
 /// A frame that has left a host, and what the checkers read in it.
 pub(crate) struct Said {
-    pub(crate) sent: Sent,
-    pub(crate) bytes: Vec<u8>,
+    /// When its last bit was on the wire.
+    pub(crate) at: Instant,
+    pub(crate) frame: Frame,
     pub(crate) decoded: Decoded,
 }
 
@@ -130,13 +143,6 @@ impl Host {
         let table = IndirectionTable::new(TableSize::Entries128, &[1]).expect("one shard is a valid table");
         let mut seed = [0; 32];
         random.fill(&mut seed);
-        let address = InterfaceAddress { address: config.address.into(), prefix: 24 };
-        let default = config.gateway.map(|gateway| Route {
-            network: Ipv4Addr::UNSPECIFIED.into(),
-            prefix: 0,
-            gateway: gateway.into(),
-            interface: InterfaceId::DEVICE,
-        });
         let shard = Shard::new(ShardSetup {
             id: ShardId(0),
             config: config.shard.clone(),
@@ -145,7 +151,7 @@ impl Host {
             pool,
             steering: Steering::new(Toeplitz::new(RssKey::MICROSOFT), table),
             incarnation: 0,
-            configuration: Configuration::new([address], default),
+            configuration: config.configuration(),
             now: config.start,
         });
         let mut port = Port::new(device);
@@ -323,28 +329,28 @@ impl Host {
     fn judge_sent(&mut self, may_speak: bool) -> Vec<Said> {
         let sent = self.port.take_sent();
         let judge = |sent: Sent| {
-            let bytes: Vec<u8> = sent.frame.pieces().flatten().copied().collect();
-            let notes = sent.frame.notes;
+            let Sent { at, frame } = sent;
             let verdict = if may_speak {
-                check_frame(&bytes, &notes, &self.device).and_then(|decoded| {
-                    self.flows.on_sent(&decoded, &notes)?;
+                check_frame(&frame.bytes, &frame.notes, &self.device).and_then(|decoded| {
+                    self.flows.on_sent(&decoded, &frame.notes)?;
                     Ok(decoded)
                 })
             } else {
-                Err("it speaks without input, timer or call".to_owned())
+                Err(Breach::new(20, "it speaks without input, timer or call"))
             };
             match verdict {
-                Ok(decoded) => Said { sent, bytes, decoded },
-                Err(what) => self.object(&what, &bytes, &notes),
+                Ok(decoded) => Said { at, frame, decoded },
+                Err(breach) => self.object(&breach, &frame),
             }
         };
         sent.into_iter().map(judge).collect()
     }
 
-    fn object(&self, what: &str, bytes: &[u8], notes: &Notes) -> ! {
+    fn object(&self, breach: &Breach, frame: &Frame) -> ! {
+        let Frame { bytes, notes } = frame;
         let line =
             decode(bytes, self.device.medium).map_or_else(|error| error, |decoded| decoded.to_string());
-        panic!("host {} at {} is wrong: {what}\n{line}\n{notes:?}\n{}", self.name, self.now, dump(bytes));
+        panic!("host {} at {} is wrong: {breach}\n{line}\n{notes:?}\n{}", self.name, self.now, dump(bytes));
     }
 
     fn note_delivered(&mut self) {
@@ -356,17 +362,9 @@ impl Host {
         }
     }
 
-    /// Puts a frame before the host as if it came from the wire.
-    ///
-    /// # Panics
-    /// When the host's pool is empty.
+    /// Puts a frame before the host as if it came from the wire. One for which there is no buffer is lost, as on a card.
     pub fn receive_frame(&mut self, frame: &[u8], notes: Notes) {
-        let pool = self.pool();
-        let buffer = pool.copy_of(frame).expect("a buffer for the frame");
-        let mut packet = Packet::new(buffer);
-        packet.notes = notes;
-        let loan = packet.lend(pool).expect("a loan for the frame");
-        self.port.deliver(loan);
+        self.port.deliver(self.shard.pool(), frame, notes);
     }
 
     /// Sees that nothing is left behind.

@@ -14,6 +14,7 @@ use sunstar_wire::tcp::TcpFlags;
 use crate::Side;
 use crate::craft::Envelope;
 use crate::decode::{Arp, Body, Decoded, Segment, Transport};
+use crate::frame::Frame;
 use crate::host::{Host, HostConfig};
 use crate::trace::{Fate, Trace};
 pub use tcp::{Tcp, tcp};
@@ -224,7 +225,7 @@ impl Script {
 
     /// Puts a frame with notes before the host, and lets the host say what it has to say at once.
     pub fn inject_with(&mut self, frame: &[u8], notes: Notes) {
-        self.trace.record(self.now, Side::B, Fate::Injected, frame.to_vec());
+        self.trace.record(self.now, Side::B, Fate::Injected, frame.to_vec().into());
         self.host.receive_frame(frame, notes);
         self.settle();
     }
@@ -388,7 +389,7 @@ impl Script {
 
     fn turn(&mut self) {
         for said in self.host.turn(self.now) {
-            self.trace.record(self.now, Side::A, Fate::Crossed, said.bytes.clone());
+            self.trace.record(self.now, Side::A, Fate::Crossed, said.frame.bytes.clone());
             if let Body::Arp(arp) = &said.decoded.body {
                 if self.answers_arp && arp.request && arp.target.1 == self.envelope.source {
                     let reply = self.envelope.arp(false, self.envelope.source, arp.sender.1);
@@ -402,9 +403,8 @@ impl Script {
             {
                 self.isns.insert((segment.destination.port(), segment.source.port()), segment.seq);
             }
-            let notes = said.sent.frame.notes;
-            let (bytes, frame) = (said.bytes, said.decoded);
-            self.heard.push_back(Heard { at: self.now, bytes, frame, notes });
+            let Frame { bytes, notes } = said.frame;
+            self.heard.push_back(Heard { at: self.now, bytes: bytes.into(), frame: said.decoded, notes });
         }
     }
 

@@ -2,6 +2,7 @@
 //! ready. Async sockets, test scripts and any later door are adapters over it.
 
 mod bound;
+mod control_block;
 mod echo;
 mod error;
 mod inspect;
@@ -10,6 +11,7 @@ mod tcp;
 mod tcp_info;
 mod udp;
 
+pub use control_block::ControlBlock;
 pub use error::SocketError;
 pub use inspect::{EchoInfo, ListenerInfo, SocketCounts, UdpInfo};
 pub(crate) use ready::ReadyQueue;

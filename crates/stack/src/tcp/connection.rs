@@ -12,7 +12,7 @@ use super::challenge::ChallengeLimit;
 use super::congestion::Controller;
 use super::path_mtu::PathSizes;
 use super::receive_buffer::ReceiveBuffer;
-use super::recovery::Scoreboard;
+use super::recovery::{Phase, Scoreboard};
 use super::rtt::RttEstimator;
 use super::send_buffer::SendBuffer;
 use super::tuple::Tuple;
@@ -349,6 +349,11 @@ impl Connection {
     /// Bytes outstanding, SYN and FIN included.
     pub(crate) fn flight(&self) -> u32 {
         self.snd_nxt - self.snd_una
+    }
+
+    /// Whether a loss is being recovered from.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.scoreboard.phase() != Phase::Open
     }
 
     /// What is left of the window we advertised (RCV.WND).

@@ -38,6 +38,7 @@ use reply::{Replies, Reply};
 use time_wait::{TimeWait, TimeWaitKey, Verdict};
 pub(crate) use tuple::Tuple;
 
+use crate::config::ShardConfig;
 use crate::core::{Addressed, Core, Timer};
 use crate::hash::{Keyed, KeyedMap};
 use crate::ip::output::{DEFAULT_TTL, IpOutput};
@@ -89,7 +90,8 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(120);
 const READY_SLACK: usize = 64;
 
 impl Tcp {
-    pub(crate) fn new(shard: ShardId, ports: crate::config::EphemeralPorts, random: &mut Random) -> Self {
+    pub(crate) fn new(shard: ShardId, config: &ShardConfig, random: &mut Random) -> Self {
+        let ports = config.ephemeral_ports;
         Self {
             connections: SlotMap::with_key(),
             listeners: SlotMap::with_key(),
@@ -100,7 +102,7 @@ impl Tcp {
             time_wait_timer: None,
             ready: Default::default(),
             replies: Replies::default(),
-            isn: IsnGenerator::new(random),
+            isn: IsnGenerator::new(config.tcp.first_numbers, random),
             ports: SourcePorts::new(shard, ports.first..=ports.last, random),
         }
     }

@@ -40,7 +40,7 @@ const MAX_OFFLOAD: usize = 65_535 - 120;
 
 impl Connection {
     /// Payload bytes of a full segment with the options it has now.
-    pub(super) fn segment_size(&self) -> usize {
+    pub(crate) fn segment_size(&self) -> usize {
         // Beside timestamps there is room for three SACK blocks, else for four.
         let options = match (self.timestamps, self.sack && self.receive.has_gaps()) {
             (false, false) => 0,

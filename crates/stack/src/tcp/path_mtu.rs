@@ -186,6 +186,11 @@ pub(super) fn heed(core: &Core, connection: &mut Connection) {
 }
 
 impl Connection {
+    /// Whether a probe of a larger size is outstanding.
+    pub(crate) fn is_probing_the_path(&self) -> bool {
+        self.sizes.search.as_ref().is_some_and(|search| search.probe.is_some())
+    }
+
     /// The largest packet it sends. No MSS is above 65,495.
     fn packet_size(&self) -> u16 {
         self.snd_mss + HEADERS

@@ -54,6 +54,11 @@ impl ReceiveBuffer {
         !self.early.is_empty()
     }
 
+    /// What has arrived beyond the next byte: ranges relative to it, the nearest first.
+    pub(crate) fn early(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.covered.iter().map(|(start, end)| ((start - self.next) as u32, (end - self.next) as u32))
+    }
+
     /// Ranges beyond the next byte, relative to it, the newest first (RFC 2018 section 4), then the nearest.
     ///
     /// A burst is reported in several acknowledgements made at one instant; `behind` says how many will follow this

@@ -1,4 +1,4 @@
-//! One shard of a cluster, with what its thread would have: its end of the mesh, and what it sends and receives through.
+//! One shard of a machine, with what its thread would have: its end of the mesh, and what it sends and receives through.
 
 use sunstar::mesh::{MeshEnd, ProxyQueue, SharedQueue, Shares};
 use sunstar_packet::{Capabilities, Memory, Pool, PoolConfig, QueuePair};
@@ -10,23 +10,23 @@ use sunstar_stack::{Configuration, Next, Shard, ShardConfig, ShardSetup, SocketH
 use crate::port::Port;
 
 /// What a shard sends and receives through.
-pub(super) enum Queue {
+pub(crate) enum Queue {
     Own(SharedQueue<Port>),
     Proxy(ProxyQueue),
 }
 
 /// What it takes to make a shard, the first time and again.
-pub(super) struct Birth {
-    pub(super) id: ShardId,
-    pub(super) config: ShardConfig,
-    pub(super) steering: Steering,
-    pub(super) pool: PoolConfig,
-    pub(super) memory: Memory,
-    pub(super) random: Random,
+pub(crate) struct Birth {
+    pub(crate) id: ShardId,
+    pub(crate) config: ShardConfig,
+    pub(crate) steering: Steering,
+    pub(crate) pool: PoolConfig,
+    pub(crate) memory: Memory,
+    pub(crate) random: Random,
 }
 
 impl Birth {
-    pub(super) fn shard(
+    pub(crate) fn shard(
         &mut self,
         device: Capabilities,
         incarnation: u32,
@@ -52,37 +52,39 @@ impl Birth {
     }
 }
 
-pub(super) struct Member {
-    pub(super) shard: Shard,
-    pub(super) mesh: MeshEnd,
-    pub(super) queue: Queue,
-    pub(super) device: Capabilities,
-    pub(super) birth: Birth,
-    pub(super) incarnation: u32,
-    pub(super) next: Next,
+pub(crate) struct Member {
+    pub(crate) shard: Shard,
+    pub(crate) mesh: MeshEnd,
+    pub(crate) queue: Queue,
+    pub(crate) device: Capabilities,
+    pub(crate) birth: Birth,
+    pub(crate) incarnation: u32,
+    pub(crate) next: Next,
     /// Whether the application, or the scenario, did something since the last turn.
-    pub(super) touched: bool,
-    pub(super) suspended: bool,
+    pub(crate) touched: bool,
+    pub(crate) suspended: bool,
+    /// Whether the device has failed.
+    pub(crate) failed: bool,
     /// What the application has open.
-    pub(super) open: Vec<SocketHandle>,
+    pub(crate) open: Vec<SocketHandle>,
 }
 
 impl Member {
-    pub(super) fn port_mut(&mut self) -> Option<&mut Port> {
+    pub(crate) fn port_mut(&mut self) -> Option<&mut Port> {
         match &mut self.queue {
             Queue::Own(queue) => Some(queue.device_mut()),
             Queue::Proxy(_) => None,
         }
     }
 
-    pub(super) fn shares(&self) -> Option<Shares> {
+    pub(crate) fn shares(&self) -> Option<Shares> {
         match &self.queue {
             Queue::Own(queue) => Some(queue.shares()),
             Queue::Proxy(_) => None,
         }
     }
 
-    pub(super) fn credits_out(&self) -> usize {
+    pub(crate) fn credits_out(&self) -> usize {
         match &self.queue {
             Queue::Own(_) => 0,
             Queue::Proxy(queue) => queue.outstanding(),
@@ -90,7 +92,7 @@ impl Member {
     }
 
     /// Whether there is something to do without waiting for time to pass.
-    pub(super) fn wants_turn(&self, now: Instant) -> bool {
+    pub(crate) fn wants_turn(&self, now: Instant) -> bool {
         !self.suspended
             && (self.touched
                 || self.next.busy
@@ -109,7 +111,7 @@ impl Member {
     }
 
     /// When there is something to do by itself.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.suspended {
             return None;
         }
@@ -120,7 +122,7 @@ impl Member {
         self.next.deadline.into_iter().chain(departure).min()
     }
 
-    pub(super) fn turn(&mut self, now: Instant) {
+    pub(crate) fn turn(&mut self, now: Instant) {
         self.touched = false;
         let turned = match &mut self.queue {
             Queue::Own(queue) => {
@@ -129,12 +131,18 @@ impl Member {
             }
             Queue::Proxy(queue) => self.shard.turn(now, queue, &mut self.mesh),
         };
-        self.next = turned.expect("no scenario takes a cluster's device away");
+        // As the driver does: a shard goes on without its device.
+        self.failed |= turned.is_err();
+        self.next = turned.unwrap_or_else(|_| Next {
+            busy: self.mesh.has_something(),
+            wants_room: false,
+            deadline: self.shard.next_deadline(),
+        });
         self.mesh.flush();
     }
 
     /// What the driver does after a panic.
-    pub(super) fn replace(&mut self, now: Instant) {
+    pub(crate) fn replace(&mut self, now: Instant) {
         self.incarnation += 1;
         self.open.clear();
         let owners = self.shard.steering().owners().clone();
@@ -142,10 +150,13 @@ impl Member {
         self.shard = self.birth.shard(self.device, self.incarnation, owners, configuration, now);
         self.birth.memory.reclaim();
         self.touched = true;
+        if self.failed {
+            self.shard.fail_device();
+        }
     }
 
     /// Ends every socket that the scenario has left open.
-    pub(super) fn abort_all(&mut self) {
+    pub(crate) fn abort_all(&mut self) {
         self.touched = true;
         for handle in std::mem::take(&mut self.open) {
             match handle {
