@@ -8,12 +8,14 @@ use sunstar_packet::Notes;
 pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
     pub(crate) notes: Notes,
+    /// Whether the wire has changed it: whoever gets it has to notice.
+    pub(crate) damaged: bool,
 }
 
 impl Frame {
     /// A frame as it is on a real wire, with nothing left to be done.
     pub(crate) fn plain(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), notes: Notes::default() }
+        Self { bytes: bytes.into(), notes: Notes::default(), damaged: false }
     }
 
     /// The length of its pieces, if it is still to be cut, else its own.

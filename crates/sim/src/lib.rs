@@ -24,6 +24,7 @@
 //! what they may not do ends the scenario with a dump. At the end of each scenario all sockets are closed, and
 //! every buffer has to be home.
 
+mod app;
 mod check;
 mod cluster;
 pub mod craft;
@@ -33,14 +34,17 @@ mod host;
 mod link;
 mod machine;
 mod pair;
+pub mod plan;
 mod port;
 mod script;
 mod trace;
+mod world;
 
 use std::time::Duration;
 
 use sunstar_stack::random::Random;
 
+pub use app::{Content, Errand, Outcome, PORT, Role};
 pub use check::Breach;
 pub use cluster::{Cluster, ClusterBuilder, Heard as HeardFromCluster};
 pub use host::{Host, HostConfig};
@@ -49,6 +53,7 @@ pub use machine::{MachineConfig, Nic};
 pub use pair::{Pair, PairBuilder};
 pub use script::{Heard, Script, ScriptBuilder, Tcp, tcp};
 pub use trace::{Fate, Trace};
+pub use world::{Foreign, World};
 
 /// One of the two ends of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

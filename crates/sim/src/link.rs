@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sunstar_packet::{ChecksumNote, Medium};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::Instant;
@@ -13,7 +14,8 @@ use crate::frame::Frame;
 use crate::trace::Fate;
 
 /// What a link does to frames. Probabilities are from 0 to 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Impairments {
     /// How long a frame is on its way.
     pub latency: Duration,
@@ -62,7 +64,7 @@ impl Default for Impairments {
 }
 
 /// Losses that come in bursts: a link that is good for a while, and bad for a while.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bursts {
     /// How often a frame is the first of a bad time.
     pub begin: f64,
@@ -232,7 +234,7 @@ impl Link {
             let mut changed = frame.bytes.to_vec();
             let bit = self.random.below((changed.len() - header) as u64 * 8) as usize;
             changed[header + bit / 8] ^= 1 << (bit % 8);
-            frame.bytes = changed.into();
+            (frame.bytes, frame.damaged) = (changed.into(), true);
             self.counters.corrupted += 1;
             fate = Fate::Corrupted;
         }

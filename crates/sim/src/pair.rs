@@ -142,7 +142,7 @@ impl Pair {
     /// Puts a frame of the scenario's own before a host.
     pub fn inject(&mut self, to: Side, frame: &[u8]) {
         let from = if to == Side::A { Side::B } else { Side::A };
-        self.trace.record(self.now, from, Fate::Injected, frame.to_vec().into());
+        self.trace.record(self.now, from as u16, Fate::Injected, frame.to_vec().into());
         self.host(to).receive_frame(frame, Notes::default());
     }
 
@@ -279,7 +279,7 @@ impl Pair {
             if fate == Fate::TooLong {
                 self.answer_too_long(side, &bytes);
             }
-            self.trace.record(now, side, fate, bytes);
+            self.trace.record(now, side as u16, fate, bytes);
         }
     }
 

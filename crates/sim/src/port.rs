@@ -159,7 +159,8 @@ impl QueuePair for Port {
             self.counters.sent_bytes += packet.len() as u64;
             self.counters.segmented += u64::from(packet.notes.segmentation.is_some());
             let notes = Notes { hash: None, departure: None, ..packet.notes };
-            self.outbox.push(Sent { at, frame: Frame { bytes: packet.to_vec().into(), notes } });
+            self.outbox
+                .push(Sent { at, frame: Frame { bytes: packet.to_vec().into(), notes, damaged: false } });
             self.transmitting.push_back((at, packet));
         }
         self.reap(source);

@@ -38,7 +38,7 @@ pub enum Fate {
 
 struct Event {
     at: Instant,
-    from: Side,
+    from: u16,
     fate: Fate,
     bytes: Bytes,
 }
@@ -46,6 +46,8 @@ struct Event {
 /// Frames in the order they were sent.
 pub struct Trace {
     medium: Medium,
+    /// What frames come from, by number.
+    names: Vec<String>,
     hasher: SipHasher13,
     frames: u64,
     recent: VecDeque<Event>,
@@ -57,14 +59,25 @@ impl Trace {
     /// Frames remembered for the display.
     const REMEMBERED: usize = 100;
 
-    pub(crate) fn new(medium: Medium) -> Self {
-        Self { medium, hasher: SipHasher13::new(), frames: 0, recent: VecDeque::new(), keeps_all: false }
+    pub(crate) fn new(medium: Medium, names: Vec<String>) -> Self {
+        let (hasher, recent) = (SipHasher13::new(), VecDeque::new());
+        Self { medium, names, hasher, frames: 0, recent, keeps_all: false }
     }
 
-    pub(crate) fn record(&mut self, at: Instant, from: Side, fate: Fate, bytes: Bytes) {
+    /// Of two sides.
+    pub(crate) fn of_sides(medium: Medium) -> Self {
+        Self::new(medium, [Side::A, Side::B].map(|side| format!("{side:?}")).into())
+    }
+
+    pub(crate) fn add_name(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+    }
+
+    /// Notes a frame and what became of it; `from` is the number of a name.
+    pub(crate) fn record(&mut self, at: Instant, from: u16, fate: Fate, bytes: Bytes) {
         self.frames += 1;
         self.hasher.write_u64(at.as_micros());
-        self.hasher.write_u8(from as u8);
+        self.hasher.write_u16(from);
         self.hasher.write_u8(fate as u8);
         self.hasher.write_u64(bytes.len() as u64);
         self.hasher.write(&bytes);
@@ -86,7 +99,11 @@ impl Trace {
 
     /// The frames of a side that are remembered, in the order they were sent.
     pub fn kept(&self, side: Side) -> Vec<Vec<u8>> {
-        self.recent.iter().filter(|event| event.from == side).map(|event| event.bytes.to_vec()).collect()
+        self.recent
+            .iter()
+            .filter(|event| event.from == side as u16)
+            .map(|event| event.bytes.to_vec())
+            .collect()
     }
 
     /// Frames so far.
@@ -100,7 +117,8 @@ impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} frames crossed; the last of them:", self.frames)?;
         for Event { at, from, fate, bytes } in &self.recent {
-            write!(f, "{at} {from:?} {fate:?}: ")?;
+            let name = self.names.get(usize::from(*from)).map_or("?", String::as_str);
+            write!(f, "{at} {name} {fate:?}: ")?;
             match decode(bytes, self.medium) {
                 Ok(decoded) => writeln!(f, "{decoded}")?,
                 Err(error) => writeln!(f, "{} bytes, {error}", bytes.len())?,

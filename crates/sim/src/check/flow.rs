@@ -2,7 +2,7 @@
 //! invariants numbers 4, 5, 10, 11 and 15.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use sunstar_packet::Notes;
 use sunstar_wire::tcp::{SeqNumber, TcpFlags};
@@ -20,7 +20,7 @@ struct PeerSyn {
     /// Behind the SYN and what came with it.
     end: SeqNumber,
     mss: Option<u16>,
-    scales: bool,
+    scale: Option<u8>,
 }
 
 /// One connection, from one end's point of view.
@@ -36,6 +36,8 @@ struct Flow {
     synchronised: bool,
     right_edge: Option<SeqNumber>,
     acknowledged: Option<SeqNumber>,
+    /// The furthest right edge of the peer's window that reached us.
+    may_send_to: Option<SeqNumber>,
     /// The end of the furthest segment that reached us.
     reached: Option<SeqNumber>,
     /// Where the peer's FIN ends, once that reached us.
@@ -75,8 +77,8 @@ impl Flows {
         let options = &segment.options;
         let end = SeqNumber(segment.seq.wrapping_add(segment.seq_len()));
         if segment.has(TcpFlags::SYN) {
-            let scales = options.window_scale.is_some();
-            flow.offered = Some(PeerSyn { seq: segment.seq, end, mss: options.mss, scales });
+            let (mss, scale) = (options.mss, options.window_scale);
+            flow.offered = Some(PeerSyn { seq: segment.seq, end, mss, scale });
             // What came before the connection's own SYN says nothing about it.
             flow.reached = flow.reached.filter(|_| flow.peer.is_some());
         }
@@ -87,6 +89,25 @@ impl Flows {
         };
         if segment.has(TcpFlags::FIN) {
             flow.fin_end = Some(end);
+        }
+        if segment.has(TcpFlags::ACK) {
+            let edge = SeqNumber(segment.ack) + (u32::from(segment.window) << flow.scale_of(segment));
+            flow.may_send_to = Some(flow.may_send_to.map_or(edge, |furthest| furthest.max(edge)));
+        }
+    }
+
+    /// The number of our latest SYN of a connection.
+    pub(crate) fn first_number(&self, (local, remote): (SocketAddr, SocketAddr)) -> Option<u32> {
+        let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (local, remote) else { return None };
+        self.flows.get(&(local, remote))?.our_syn.map(|(seq, _)| seq)
+    }
+
+    /// Whoever had a connection is gone, and what comes from it is another's.
+    pub(crate) fn forget(&mut self, local: SocketAddr, remote: SocketAddr) {
+        if let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (local, remote)
+            && let Some(flow) = self.flows.get_mut(&(local, remote))
+        {
+            *flow = Flow { inputs: flow.inputs, resets: flow.resets, ..Flow::default() };
         }
     }
 
@@ -106,6 +127,7 @@ impl Flows {
         flow.on_syn_or_first(segment);
         flow.check_mss(segment, notes, self.mtu, self.min_mss)?;
         flow.check_acknowledgement(segment)?;
+        flow.check_window(segment)?;
         flow.check_right_edge(segment)
     }
 }
@@ -149,6 +171,29 @@ impl Flow {
         Ok(())
     }
 
+    /// How many bits the window of the peer's segment is to be shifted (RFC 7323 section 2.2).
+    fn scale_of(&self, segment: &Segment) -> u8 {
+        let ours = self.our_syn.and_then(|(_, scale)| scale);
+        let peers = self.peer.or(self.offered).and_then(|peer| peer.scale);
+        match ours.and(peers) {
+            Some(scale) if !segment.has(TcpFlags::SYN) => scale.min(14),
+            _ => 0,
+        }
+    }
+
+    /// Invariant 2: nothing is sent that the peer never had room for, but for a byte to ask with, and the FIN.
+    fn check_window(&self, segment: &Segment) -> Result<(), Breach> {
+        let Some(edge) = self.may_send_to.filter(|_| self.synchronised) else { return Ok(()) };
+        let end = SeqNumber(segment.seq) + segment.seq_len();
+        if segment.seq_len() > 0 && end.after(edge + 1) {
+            return Err(Breach::new(
+                2,
+                format!("sends up to {end} where the peer never took more than {edge}"),
+            ));
+        }
+        Ok(())
+    }
+
     /// Invariants 10 and 11: only what has arrived is acknowledged, and it stays so.
     fn check_acknowledgement(&mut self, segment: &Segment) -> Result<(), Breach> {
         if !segment.has(TcpFlags::ACK) {
@@ -183,7 +228,7 @@ impl Flow {
             return Ok(());
         }
         let syn = segment.has(TcpFlags::SYN);
-        let scale = if syn || !peer.scales { 0 } else { our_scale.unwrap_or(0) };
+        let scale = if syn || peer.scale.is_none() { 0 } else { our_scale.unwrap_or(0) };
         let edge = SeqNumber(segment.ack.wrapping_add(u32::from(segment.window) << scale));
         if let Some(before) = self.right_edge.filter(|before| edge.before(*before)) {
             let what = format!("the right edge of the window retreats from {before} to {edge}");

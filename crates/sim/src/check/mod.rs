@@ -1,9 +1,12 @@
-//! Judges what a host says, from outside: every frame on its own, and every connection as it goes on.
+//! Judges what hosts say and are: every frame on its own, every connection as it goes on, from outside and from within.
 
 mod breach;
 mod flow;
+mod judge;
+mod state;
 mod wire;
 
 pub use breach::Breach;
 pub(crate) use flow::Flows;
+pub(crate) use judge::Judge;
 pub(crate) use wire::check_frame;

@@ -347,7 +347,7 @@ impl Host {
     }
 
     fn object(&self, breach: &Breach, frame: &Frame) -> ! {
-        let Frame { bytes, notes } = frame;
+        let Frame { bytes, notes, .. } = frame;
         let line =
             decode(bytes, self.device.medium).map_or_else(|error| error, |decoded| decoded.to_string());
         panic!("host {} at {} is wrong: {breach}\n{line}\n{notes:?}\n{}", self.name, self.now, dump(bytes));

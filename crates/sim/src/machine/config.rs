@@ -1,10 +1,11 @@
 //! Describes a machine before it is built.
 
+use serde::{Deserialize, Serialize};
 use sunstar::mesh::{self, MeshConfig, SharedQueue};
 use sunstar_packet::Memory;
+use sunstar_stack::Next;
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, PortOwners, RssKey, ShardId, Steering, TableSize, Toeplitz};
-use sunstar_stack::{Configuration, Next};
 
 use super::Machine;
 use super::member::{Birth, Member, Queue};
@@ -12,7 +13,7 @@ use crate::host::HostConfig;
 use crate::port::Port;
 
 /// How the queue is chosen that a frame comes in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Nic {
     /// As the machine steers: a card with the same key and table.
     Steering,

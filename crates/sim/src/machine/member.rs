@@ -1,7 +1,7 @@
 //! One shard of a machine, with what its thread would have: its end of the mesh, and what it sends and receives through.
 
 use sunstar::mesh::{MeshEnd, ProxyQueue, SharedQueue, Shares};
-use sunstar_packet::{Capabilities, Memory, Pool, PoolConfig, QueuePair};
+use sunstar_packet::{Capabilities, LinkState, Memory, Pool, PoolConfig, QueuePair};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{PortOwners, ShardId, Steering};
 use sunstar_stack::time::Instant;
@@ -89,6 +89,15 @@ impl Member {
             Queue::Own(_) => 0,
             Queue::Proxy(queue) => queue.outstanding(),
         }
+    }
+
+    /// Whether its queue takes nothing, or it takes no turns.
+    pub(crate) fn is_held_up(&self) -> bool {
+        let queue_held = match &self.queue {
+            Queue::Own(queue) => queue.device().stalled || !queue.device().up,
+            Queue::Proxy(queue) => queue.link() == LinkState::Down || !queue.has_credits(),
+        };
+        self.suspended || self.failed || queue_held
     }
 
     /// Whether there is something to do without waiting for time to pass.

@@ -157,7 +157,7 @@ impl PairBuilder {
             now: a.start.max(b.start),
             a: Host::new("A", a, &memory, &mut random),
             b: Host::new("B", b, &memory, &mut random),
-            trace: Trace::new(medium),
+            trace: Trace::of_sides(medium),
             links,
             random: Random::from_seed(random.next_u64()),
             turns_at_once: 0,

@@ -71,7 +71,7 @@ impl ScriptBuilder {
         let host = Host::new("A", &self.host, &memory, &mut random);
         Script {
             host,
-            trace: Trace::new(self.host.medium),
+            trace: Trace::of_sides(self.host.medium),
             envelope,
             ports: (4_000, 80),
             answers_arp: true,
@@ -225,7 +225,7 @@ impl Script {
 
     /// Puts a frame with notes before the host, and lets the host say what it has to say at once.
     pub fn inject_with(&mut self, frame: &[u8], notes: Notes) {
-        self.trace.record(self.now, Side::B, Fate::Injected, frame.to_vec().into());
+        self.trace.record(self.now, Side::B as u16, Fate::Injected, frame.to_vec().into());
         self.host.receive_frame(frame, notes);
         self.settle();
     }
@@ -389,7 +389,7 @@ impl Script {
 
     fn turn(&mut self) {
         for said in self.host.turn(self.now) {
-            self.trace.record(self.now, Side::A, Fate::Crossed, said.frame.bytes.clone());
+            self.trace.record(self.now, Side::A as u16, Fate::Crossed, said.frame.bytes.clone());
             if let Body::Arp(arp) = &said.decoded.body {
                 if self.answers_arp && arp.request && arp.target.1 == self.envelope.source {
                     let reply = self.envelope.arp(false, self.envelope.source, arp.sender.1);
@@ -403,7 +403,7 @@ impl Script {
             {
                 self.isns.insert((segment.destination.port(), segment.source.port()), segment.seq);
             }
-            let Frame { bytes, notes } = said.frame;
+            let Frame { bytes, notes, .. } = said.frame;
             self.heard.push_back(Heard { at: self.now, bytes: bytes.into(), frame: said.decoded, notes });
         }
     }

@@ -1,0 +1,3 @@
+//! Any number of hosts in one network, and what they withstand.
+
+mod basics;
