@@ -227,7 +227,9 @@ impl Link {
         let mut fate = Fate::Crossed;
         let (corruption, reordering) = (self.impairments.corruption, self.impairments.reordering);
         let duplication = self.impairments.duplication;
+        // Of two bits flipped in one packet the checksum may notice neither.
         if frame.notes.checksum == ChecksumNote::None
+            && !frame.damaged
             && is_ip(&frame.bytes, self.medium)
             && self.chance(corruption)
         {

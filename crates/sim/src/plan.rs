@@ -67,6 +67,8 @@ pub struct MachinePlan {
     pub buffers: usize,
     /// Packets in each ring between shards.
     pub mesh: usize,
+    /// Questions for a neighbour before it is given up.
+    pub neighbor_attempts: u8,
     /// What the link does to what it sends, and to what it gets.
     pub link: [Impairments; 2],
     /// Its TCP.
@@ -125,6 +127,23 @@ pub enum Work {
         /// Microseconds from one to the next.
         every_us: u64,
     },
+}
+
+impl Work {
+    /// The same with half the bytes, or rounds.
+    pub(crate) fn halved(self) -> Self {
+        match self {
+            Work::Converse(errand) if errand.rounds > 1 => {
+                Work::Converse(Errand { rounds: errand.rounds / 2, ..errand })
+            }
+            Work::Converse(errand) => {
+                Work::Converse(Errand { up: errand.up / 2, down: errand.down / 2, ..errand })
+            }
+            Work::Datagrams { seed, count, len, every_us } => {
+                Work::Datagrams { seed, count: count.div_ceil(2), len, every_us }
+            }
+        }
+    }
 }
 
 /// What goes wrong.
@@ -205,6 +224,7 @@ impl MachinePlan {
             rate: Some(1_000_000_000),
             buffers: 2_048,
             mesh: 256,
+            neighbor_attempts: 3,
             link: [link.clone(), link],
             tcp: TcpPlan::default(),
         }
@@ -237,6 +257,7 @@ impl MachinePlan {
             ..PoolConfig::default()
         };
         host.start = Instant::from_millis(1);
+        host.shard.neighbor.attempts = self.neighbor_attempts;
         let (plan, tcp) = (&self.tcp, &mut host.shard.tcp);
         tcp.send_buffer = plan.send_buffer;
         tcp.receive_buffer = plan.receive_buffer;

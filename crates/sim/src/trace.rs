@@ -106,6 +106,20 @@ impl Trace {
             .collect()
     }
 
+    /// The frames that are remembered, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        self.recent.iter().map(|event| self.line(event)).collect()
+    }
+
+    fn line(&self, event: &Event) -> String {
+        let Event { at, from, fate, bytes } = event;
+        let name = self.names.get(usize::from(*from)).map_or("?", String::as_str);
+        match decode(bytes, self.medium) {
+            Ok(decoded) => format!("{at} {name} {fate:?}: {decoded}"),
+            Err(error) => format!("{at} {name} {fate:?}: {} bytes, {error}", bytes.len()),
+        }
+    }
+
     /// Frames so far.
     pub fn frames(&self) -> u64 {
         self.frames
@@ -116,14 +130,7 @@ impl fmt::Display for Trace {
     /// The last frames, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} frames crossed; the last of them:", self.frames)?;
-        for Event { at, from, fate, bytes } in &self.recent {
-            let name = self.names.get(usize::from(*from)).map_or("?", String::as_str);
-            write!(f, "{at} {name} {fate:?}: ")?;
-            match decode(bytes, self.medium) {
-                Ok(decoded) => writeln!(f, "{decoded}")?,
-                Err(error) => writeln!(f, "{} bytes, {error}", bytes.len())?,
-            }
-        }
+        self.recent.iter().try_for_each(|event| writeln!(f, "{}", self.line(event)))?;
         Ok(())
     }
 }

@@ -73,7 +73,10 @@ impl Judge {
         if let Body::Ip(_, Transport::Tcp(segment)) = &decoded.body {
             let tuple = (segment.source.into(), segment.destination.into());
             if let Some(shard) = self.states.iter().position(|states| states.has(tuple.0, tuple.1)) {
-                self.states[shard].check_reports(segment)?;
+                // What a shard without a queue has built leaves later, when the queue's owner comes to it.
+                if shard < machine.queues {
+                    self.states[shard].check_reports(segment)?;
+                }
                 self.check_builder(tuple, shard)?;
             }
         }
