@@ -170,7 +170,9 @@ impl World {
     fn step_until(&mut self, end: Instant) -> Result<bool, Breach> {
         self.rounds_at_once += 1;
         if self.rounds_at_once > MAX_ROUNDS_AT_ONCE {
-            return Err(Breach::new(20, format!("shards turn in circles at {}", self.now)));
+            let wanting = self.nodes.iter().map(|node| node.machine.reasons(self.now));
+            let wanting: Vec<_> = wanting.collect();
+            return Err(Breach::new(20, format!("shards turn in circles: {wanting:?}")));
         }
         let mut happened = self.keep_appointments();
         happened |= self.deliver();
@@ -205,7 +207,8 @@ impl World {
         let appointment = self.appointments.peek().map(|Reverse((at, _))| *at);
         let of_node = |node: &Node| {
             let links = node.links.iter().filter_map(Link::next_arrival);
-            let shards = 0..node.machine.members.len();
+            let members = &node.machine.members;
+            let shards = (0..members.len()).filter(|shard| !members[*shard].suspended);
             let applications = shards.filter_map(|shard| node.applications.deadline(shard));
             links.chain(applications).chain(node.machine.deadline()).min()
         };

@@ -176,9 +176,13 @@ impl Connection {
     }
 
     /// RFC 9293 section 3.10.7.4: SND.WND, SND.WL1, SND.WL2. Also that it may have closed, or opened.
+    ///
+    /// The RFC compares sequence numbers first. But data sent again has an old one with a new acknowledgement: if that moved
+    /// SND.UNA and left the window, more would be sent than the peer ever had room for. Whatever acknowledges more was
+    /// sent later.
     pub(super) fn update_window(&mut self, header: &TcpHeader, cx: &Context<'_>) {
-        let newer = self.snd_wl1.before(header.sequence)
-            || self.snd_wl1 == header.sequence && self.snd_wl2.at_or_before(header.acknowledgement);
+        let newer = self.snd_wl2.before(header.acknowledgement)
+            || self.snd_wl2 == header.acknowledgement && self.snd_wl1.at_or_before(header.sequence);
         if !newer || header.acknowledgement.before(self.snd_una) {
             return;
         }
