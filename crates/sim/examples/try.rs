@@ -27,6 +27,7 @@ fn main() {
                 if f <= 3 {
                     println!("  {} seed {} inv {:?} at {:?}: {}", s.name, seed, x.invariant, x.at, x.what);
                     if args.len() > 4 {
+                        println!("{:#?}", s.plan(seed));
                         for l in &x.last_events {
                             println!("    {l}");
                         }

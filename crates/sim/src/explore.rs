@@ -34,6 +34,8 @@ pub struct Failure {
     pub at: Duration,
     /// The last frames before that, a line each.
     pub last_events: Vec<String>,
+    /// What every shard had and waited for, a line each.
+    pub shards: Vec<String>,
 }
 
 thread_local! {
@@ -64,7 +66,13 @@ pub fn run_with(plan: &Plan, prepare: impl FnOnce(&mut World)) -> (Run, World) {
     let start = world.now();
     let result = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
     let at = world.now() - start;
-    let failed = |invariant, what| Failure { invariant, what, at, last_events: world.trace.lines() };
+    let failed = |invariant, what| Failure {
+        invariant,
+        what,
+        at,
+        last_events: world.trace.lines(),
+        shards: world.describe(),
+    };
     let failure = match result {
         Ok(Ok(())) => None,
         Ok(Err(breach)) => Some(failed(Some(breach.invariant), breach.what)),

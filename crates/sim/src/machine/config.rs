@@ -90,6 +90,7 @@ impl MachineConfig {
                 birth,
                 incarnation: 0,
                 next: Next { busy: false, wants_room: false, deadline: None },
+                look_again: None,
                 touched: true,
                 suspended: false,
                 failed: false,

@@ -1,5 +1,8 @@
 //! One shard of a machine, with what its thread would have: its end of the mesh, and what it sends and receives through.
 
+use std::fmt;
+use std::time::Duration;
+
 use sunstar::mesh::{MeshEnd, ProxyQueue, SharedQueue, Shares};
 use sunstar_packet::{Capabilities, LinkState, Memory, Pool, PoolConfig, QueuePair};
 use sunstar_stack::random::Random;
@@ -8,6 +11,9 @@ use sunstar_stack::time::Instant;
 use sunstar_stack::{Configuration, Next, Shard, ShardConfig, ShardSetup, SocketHandle};
 
 use crate::port::Port;
+
+/// How often the driver of a shard looks at a device that takes nothing.
+const CARRIER_LOOK: Duration = Duration::from_millis(100);
 
 /// What a shard sends and receives through.
 pub(crate) enum Queue {
@@ -60,6 +66,8 @@ pub(crate) struct Member {
     pub(crate) birth: Birth,
     pub(crate) incarnation: u32,
     pub(crate) next: Next,
+    /// With something to send, when to look whether there is a carrier: it returns without a word.
+    pub(crate) look_again: Option<Instant>,
     /// Whether the application, or the scenario, did something since the last turn.
     pub(crate) touched: bool,
     pub(crate) suspended: bool,
@@ -95,7 +103,7 @@ impl Member {
     pub(crate) fn is_held_up(&self) -> bool {
         let queue_held = match &self.queue {
             Queue::Own(queue) => queue.device().stalled || !queue.device().up,
-            Queue::Proxy(queue) => queue.link() == LinkState::Down || !queue.has_credits(),
+            Queue::Proxy(queue) => queue.link() == LinkState::Down,
         };
         self.suspended || self.failed || queue_held
     }
@@ -128,7 +136,7 @@ impl Member {
             Queue::Own(queue) => queue.device().next_departure(),
             Queue::Proxy(_) => None,
         };
-        self.next.deadline.into_iter().chain(departure).min()
+        self.next.deadline.into_iter().chain(departure).chain(self.look_again).min()
     }
 
     pub(crate) fn turn(&mut self, now: Instant) {
@@ -147,6 +155,11 @@ impl Member {
             wants_room: false,
             deadline: self.shard.next_deadline(),
         });
+        let queue_wants = match &self.queue {
+            Queue::Own(queue) => queue.wants_room(),
+            Queue::Proxy(queue) => queue.wants_room(),
+        };
+        self.look_again = (self.next.wants_room || queue_wants).then(|| now + CARRIER_LOOK);
         self.mesh.flush();
     }
 
@@ -176,5 +189,21 @@ impl Member {
             }
         }
         while self.shard.poll_ready().is_some() {}
+    }
+}
+
+impl fmt::Debug for Member {
+    /// What it waits for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("touched", &self.touched)
+            .field("suspended", &self.suspended)
+            .field("held_up", &self.is_held_up())
+            .field("next", &self.next)
+            .field("deadline", &self.deadline())
+            .field("has_work", &self.shard.has_work())
+            .field("mesh_has_something", &self.mesh.has_something())
+            .field("pool", self.shard.pool())
+            .finish_non_exhaustive()
     }
 }

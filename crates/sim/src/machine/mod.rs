@@ -99,15 +99,6 @@ impl Machine {
         order
     }
 
-    /// Who wants a turn now, and why.
-    pub(crate) fn reasons(&self, now: Instant) -> Vec<String> {
-        let wanting = self.members.iter().enumerate().filter(|(_, member)| member.wants_turn(now));
-        let reason = |(shard, member): (usize, &Member)| {
-            format!("{shard}: touched {}, {:?}, {:?}", member.touched, member.next, member.shard.pool())
-        };
-        wanting.map(reason).collect()
-    }
-
     /// Whether anybody wants a turn now.
     pub(crate) fn wants_turn(&self, now: Instant) -> bool {
         self.members.iter().any(|member| member.wants_turn(now))

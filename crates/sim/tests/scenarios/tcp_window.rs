@@ -313,3 +313,23 @@ fn reading_opens_the_window_in_steps_worth_telling() {
     }
     assert!((1..=14).contains(&updates), "{updates} updates for 200 small reads");
 }
+
+#[test]
+fn an_acknowledgement_with_data_sent_again_gives_no_more_room_than_the_peer_had() {
+    let mut script = Script::new();
+    let connection = script.open_with(tcp().mss(1_000).win(10_000));
+    script.host.send(connection, &noise(30_000, 1));
+    script.settle();
+    assert_eq!(script.segments().len(), 10, "the peer's window, and the initial one");
+    // Two segments of the peer's cross; the first is lost. The second says that 2,000 bytes were received, and not read.
+    script.inject(tcp().seq(1_001).ack(2_001).win(8_000).len(1_000));
+    // The first is sent again, when 4,000 bytes were received.
+    script.inject(tcp().seq(1).ack(4_001).win(6_000).len(1_000));
+    script.settle();
+    let furthest = script.segments().iter().map(|segment| segment.seq + segment.payload.len() as u32).max();
+    assert_eq!(furthest, Some(10_001), "the right edge has not moved");
+    script.inject(tcp().seq(2_001).ack(4_001).win(7_000));
+    script.settle();
+    let furthest = script.segments().iter().map(|segment| segment.seq + segment.payload.len() as u32).max();
+    assert_eq!(furthest, Some(11_001));
+}

@@ -35,11 +35,38 @@ impl RssKey {
         0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
     ]);
 
-    /// A key nobody else knows.
+    /// A key nobody else knows, by which ports reach every entry of an indirection table.
     pub fn random(random: &mut Random) -> Self {
-        let mut key = [0; Self::LEN];
-        random.fill(&mut key);
-        Self(key)
+        loop {
+            let mut key = [0; Self::LEN];
+            random.fill(&mut key);
+            let key = Self(key);
+            if Self::PORTS.iter().all(|port| key.spreads(*port)) {
+                return key;
+            }
+        }
+    }
+
+    /// Where ports begin in a tuple, in bits: of IPv4 and of IPv6, the source's and the destination's.
+    const PORTS: [usize; 4] = [64, 80, 256, 272];
+
+    /// Bits of a hash that the largest indirection table is indexed with.
+    const INDEX_BITS: u32 = 9;
+
+    /// Whether the ports of any range of 2^14, whatever else is in the tuple, are spread over every entry of any table.
+    ///
+    /// A hash is linear over its input's bits, so a key may be one by which the ports of a flow only reach some of the
+    /// entries: then there may be no port at all whose answers come back to a shard. It is so for one of some hundred keys.
+    fn spreads(&self, port: usize) -> bool {
+        let mut rows: Vec<u32> =
+            (port + 2..port + 16).map(|bit| self.window(bit) & ((1 << Self::INDEX_BITS) - 1)).collect();
+        // Gauss's elimination over single bits: every column has a row of its own.
+        (0..Self::INDEX_BITS).all(|column| {
+            let Some(found) = rows.iter().position(|row| row >> column & 1 == 1) else { return false };
+            let pivot = rows.swap_remove(found);
+            rows.iter_mut().filter(|row| **row >> column & 1 == 1).for_each(|row| *row ^= pivot);
+            true
+        })
     }
 
     /// Bit `position` of the key, counted from the most significant bit of its first byte.

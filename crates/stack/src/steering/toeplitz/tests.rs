@@ -92,3 +92,41 @@ proptest! {
         }
     }
 }
+
+/// The entries of the largest table that the ports of the default range reach as a source's, and as a destination's.
+fn reached(key: RssKey, addresses: [u8; 8]) -> [usize; 2] {
+    let toeplitz = Toeplitz::new(key);
+    let entry = |ports: [u8; 4]| {
+        let mut tuple = [0; 12];
+        tuple[..8].copy_from_slice(&addresses);
+        tuple[8..].copy_from_slice(&ports);
+        toeplitz.hash(&tuple) % 512
+    };
+    let ports = (32_768..=60_999_u16).map(u16::to_be_bytes);
+    let count = |entries: std::collections::BTreeSet<u32>| entries.len();
+    [
+        count(ports.clone().map(|[a, b]| entry([a, b, 0, 80])).collect()),
+        count(ports.map(|[a, b]| entry([0, 80, a, b])).collect()),
+    ]
+}
+
+#[test]
+fn by_a_random_key_the_ports_of_a_flow_reach_every_entry() {
+    let mut random = Random::from_seed(1);
+    for _ in 0..200 {
+        let key = RssKey::random(&mut random);
+        let mut addresses = [0; 8];
+        random.fill(&mut addresses);
+        assert_eq!(reached(key, addresses), [512, 512]);
+    }
+}
+
+#[test]
+fn a_key_by_which_ports_reach_some_entries_only_is_known() {
+    let mut key = RssKey::random(&mut Random::from_seed(1));
+    assert!(key.spreads(80));
+    // What the bits of a destination port add to the lowest bits of the hash begins at bit 80 + 32 - 9 of the key.
+    key.0[13..16].fill(0x55);
+    assert!(!key.spreads(80));
+    assert!(reached(key, [10, 0, 0, 1, 10, 0, 0, 2])[1] < 512);
+}
