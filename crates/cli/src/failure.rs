@@ -7,6 +7,7 @@ use sunstar::RunError;
 
 use crate::control::AskError;
 use crate::http::DirectoryError;
+use crate::sim::SimError;
 use crate::top::TopError;
 
 /// Why the command could not do what it was asked to.
@@ -70,6 +71,9 @@ pub(crate) enum Failure {
     /// There is nothing to draw on.
     #[error(transparent)]
     Top(#[from] TopError),
+    /// The simulator could not do its work.
+    #[error(transparent)]
+    Simulator(#[from] SimError),
     /// Signals could not be listened for.
     #[error("cannot wait for SIGINT and SIGTERM: {0}")]
     Signals(io::Error),

@@ -1,5 +1,5 @@
 //! The `sunstar` command: a server, a ping, a traceroute, a yardstick, a dashboard and a switchboard for a TCP/IP stack in
-//! this process.
+//! this process, and simulated networks to try it in.
 
 mod answers;
 mod control;
@@ -15,6 +15,7 @@ mod serve;
 mod set;
 mod show;
 mod signals;
+mod sim;
 mod top;
 mod traceroute;
 
@@ -78,6 +79,11 @@ fn main() -> ExitCode {
                 Err(failure) => fail(json, &failure, 2),
             },
             Err(error) => fail(json, &error, WRONG_OPTIONS),
+        },
+        Command::Sim(options) => match sim::run(&options) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => 1.into(),
+            Err(failure) => fail(options.json, &failure, 1),
         },
         Command::Traceroute(options) => match options.check() {
             Ok(()) => match traceroute::run(options) {

@@ -1,6 +1,8 @@
 //! What crossed the wire: a hash over all of it, by which two runs are compared, and the last frames, for
 //! whoever has to find out what went wrong.
 
+mod capture;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::Hasher;

@@ -7,6 +7,7 @@ mod ping;
 mod serve;
 mod set;
 mod show;
+mod sim;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -28,6 +29,7 @@ pub(crate) use ping::PingOptions;
 pub(crate) use serve::{Control, ServeOptions, ServeSettings};
 pub(crate) use set::SetOptions;
 pub(crate) use show::ShowOptions;
+pub(crate) use sim::SimOptions;
 pub(crate) use top::TopOptions;
 pub(crate) use traceroute::TracerouteOptions;
 pub(crate) use values::{Cidr, DeviceName, PublishedPort};
@@ -105,7 +107,7 @@ pub(crate) enum OptionsError {
     name = "sunstar",
     version,
     about = "A user-space TCP/IP stack that shares nothing between cores",
-    after_help = "Exit codes: 0 success; `serve`, `perf`, `top`, `show`, `set`: 1 it could not run, or was refused; `ping`, `dhcp`: 1 no reply came, 2 any other \
+    after_help = "Exit codes: 0 success; `serve`, `perf`, `top`, `show`, `set`: 1 it could not run, or was refused; `sim`: 1 a run has failed, or it could not run; `ping`, `dhcp`: 1 no reply came, 2 any other \
                   failure; `traceroute`: 1 the host was not reached, 2 any other failure; all: 2 the options are wrong.",
     arg_required_else_help = true
 )]
@@ -134,6 +136,8 @@ pub(crate) enum Command {
     Dhcp(DhcpOptions),
     /// Find the routers on the way to a host, by ICMP echo requests with few hops to live
     Traceroute(TracerouteOptions),
+    /// Run networks of simulated hosts with the real stack, many seeds of them, and look for broken invariants
+    Sim(SimOptions),
 }
 
 /// How the stack is connected.
