@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 
 use crate::home::{self, Home, Slot};
 use crate::loaned::LoanedBuffer;
+use crate::slot_id::SlotId;
 
 /// A range of bytes in a slot of this thread's pool, with one count of the slot.
 ///
@@ -40,6 +41,11 @@ impl Buffer {
     pub(crate) fn slot(&self) -> &Slot {
         // SAFETY: the count held by this buffer keeps the slot and its home alive.
         unsafe { self.slot.as_ref() }
+    }
+
+    /// The name of its slot.
+    pub fn slot_id(&self) -> SlotId {
+        SlotId::new(self.home(), self.slot().index)
     }
 
     pub(crate) fn home(&self) -> NonNull<Home> {

@@ -37,6 +37,7 @@ mod queue_pair;
 mod region;
 mod returns;
 mod shared_frame;
+mod slot_id;
 mod staging;
 mod sync;
 
@@ -51,6 +52,7 @@ pub use queue_pair::{
 };
 pub use region::{Region, RegionError, RegionKind};
 pub use shared_frame::SharedFrame;
+pub use slot_id::SlotId;
 pub use staging::Staging;
 
 /// Bytes left free ahead of what is written into a fresh buffer: room for a device's own header and

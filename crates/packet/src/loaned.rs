@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 
 use crate::buffer::Buffer;
 use crate::home::Home;
+use crate::slot_id::SlotId;
 
 /// A range of bytes in another shard's slot. Dropping it sends the slot's number home.
 ///
@@ -34,6 +35,11 @@ impl LoanedBuffer {
     /// The loan of `len` bytes at `first` in a slot; it takes over a count of the slot.
     pub(crate) fn new(home: NonNull<Home>, index: u32, capacity: u32, first: NonNull<u8>, len: u32) -> Self {
         Self { home, first, len, index, capacity }
+    }
+
+    /// The name of its slot.
+    pub fn slot_id(&self) -> SlotId {
+        SlotId::new(self.home, self.index)
     }
 
     /// Bytes that this loan holds out of use: its whole slot.

@@ -7,6 +7,7 @@ use crate::buffer::Buffer;
 use crate::loaned::{LoanedBuffer, Trip};
 use crate::notes::Notes;
 use crate::pool::Pool;
+use crate::slot_id::SlotId;
 
 /// Fragments a packet that is built has at most: a header and three pieces of payload. Devices take no more. Only a
 /// datagram put together from what arrived in pieces ([`Packet::chain`]) has more.
@@ -51,6 +52,15 @@ impl Fragment {
             Fragment::Buffer(buffer) => buffer.true_size(),
             Fragment::Loaned(loaned) => loaned.true_size(),
             Fragment::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// The name of the slot it lies in; none for an application's memory.
+    pub fn slot_id(&self) -> Option<SlotId> {
+        match self {
+            Fragment::Buffer(buffer) => Some(buffer.slot_id()),
+            Fragment::Loaned(loaned) => Some(loaned.slot_id()),
+            Fragment::Bytes(_) => None,
         }
     }
 
@@ -186,6 +196,11 @@ impl Packet {
             Fragment::Buffer(buffer) => buffer.get_mut(),
             Fragment::Loaned(_) | Fragment::Bytes(_) => None,
         }
+    }
+
+    /// The names of the slots it holds, one for each piece that lies in one.
+    pub fn slots(&self) -> impl Iterator<Item = SlotId> {
+        self.fragments().iter().filter_map(Fragment::slot_id)
     }
 
     /// The pieces in order.

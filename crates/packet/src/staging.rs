@@ -2,6 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::pool::{Pool, SizeClass};
+use crate::slot_id::SlotId;
 
 /// Fills one slot: an application's bytes are appended, and segments made of what is there refer to
 /// it without copying. Not `Clone`: only its owner reaches past the filled part.
@@ -44,6 +45,11 @@ impl Staging {
     /// Bytes that it holds out of use: the whole slot.
     pub fn true_size(&self) -> usize {
         self.buffer.true_size()
+    }
+
+    /// The name of the slot.
+    pub fn slot_id(&self) -> SlotId {
+        self.buffer.slot_id()
     }
 
     /// A range of what is filled, cut to what there is, without copying.

@@ -187,6 +187,8 @@ pub enum Fault {
     },
     /// The device is gone for good.
     DeviceFailed,
+    /// Somebody forges segments to its connections.
+    Forged,
     /// Its network takes packets of so many bytes at most, from now on.
     Mtu {
         /// How many.

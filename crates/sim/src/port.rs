@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use sunstar_packet::{
     Capabilities, DeviceCounters, DeviceError, FrameSource, LinkState, MAX_FRAGMENTS, Notes, Packet, Pool,
-    QueuePair,
+    QueuePair, SlotId,
 };
 use sunstar_stack::time::Instant;
 
@@ -80,6 +80,11 @@ impl Port {
     /// Whether a frame waits on the receive ring.
     pub(crate) fn has_received(&self) -> bool {
         !self.inbox.is_empty()
+    }
+
+    /// The slots of the frames on both rings.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        self.inbox.iter().chain(self.transmitting.iter().map(|(_, packet)| packet)).flat_map(Packet::slots)
     }
 
     /// Whether the transmit ring takes another frame.

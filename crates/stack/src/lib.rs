@@ -78,7 +78,7 @@ pub use ip::{
 };
 pub use mesh::{Alone, Arrival, Mesh, Stage};
 pub use neighbor::{ConflictInfo, NeighborInfo, NeighborState};
-pub use shard::{ConfigureError, Next, Shard, ShardSetup};
+pub use shard::{ConfigureError, Fill, Next, Shard, ShardSetup, SlotOwner};
 pub use siblings::{Control, PortOwnerError};
 pub use socket::{
     ConnectOptions, ControlBlock, EchoInfo, ListenOptions, ListenerInfo, Ready, Shutdown, SocketCounts,

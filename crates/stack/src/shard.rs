@@ -1,5 +1,6 @@
 //! One shard, and the one turn that moves it.
 
+mod account;
 mod configure;
 mod steer;
 
@@ -11,6 +12,7 @@ use sunstar_packet::{
 use sunstar_wire::icmpv4::UnreachableCode;
 use sunstar_wire::{IpAddress, Protocol};
 
+pub use account::{Fill, SlotOwner};
 pub use configure::ConfigureError;
 
 use crate::config::ShardConfig;

@@ -39,6 +39,8 @@ pub(crate) struct Applications {
     pub(crate) ended: Vec<(Session, Outcome)>,
     /// Conversations that servers had and that are over, for whatever reason.
     pub(crate) served: u64,
+    /// Whether nobody hears what has become ready.
+    pub(crate) deaf: bool,
 }
 
 /// The applications of one shard.
@@ -128,7 +130,7 @@ impl Applications {
         member.shard.set_now(now);
         let mut ready = Vec::new();
         while let Some((handle, _)) = member.shard.poll_ready() {
-            ready.push(handle);
+            ready.extend((!self.deaf).then_some(handle));
         }
         let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         let here = &mut self.shards[shard];

@@ -238,3 +238,42 @@ impl Flow {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use sunstar_packet::Medium;
+
+    use super::*;
+    use crate::craft::Envelope;
+    use crate::decode::decode;
+    use crate::script::{Tcp, tcp};
+
+    const HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const THERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    /// A segment to this host, or from it.
+    fn decoded(segment: &Tcp, to_us: bool) -> Decoded {
+        let (source, destination) = if to_us { (THERE, HERE) } else { (HERE, THERE) };
+        let (source_mac, destination_mac) = ([2; 6], [2; 6]);
+        let medium = Medium::Ethernet;
+        let envelope = Envelope { medium, source_mac, destination_mac, source, destination, ttl: 64, ecn: 0 };
+        let ports = if to_us { (4_000, 80) } else { (80, 4_000) };
+        decode(&segment.frame(&envelope, ports, 0, 0), medium).unwrap()
+    }
+
+    #[test]
+    fn invariant_15_a_reset_that_answers_a_reset_or_nothing_is_seen() {
+        let mut flows = Flows::new(1_500, 88);
+        let reset = decoded(&tcp().rst().seq(7), false);
+        let sent =
+            |flows: &mut Flows| flows.on_sent(&reset, &Notes::default()).err().map(|breach| breach.invariant);
+        flows.on_delivered(&decoded(&tcp().rst().seq(5), true));
+        assert_eq!(sent(&mut flows), Some(15), "it answers a reset");
+        let mut flows = Flows::new(1_500, 88);
+        flows.on_delivered(&decoded(&tcp().seq(5).ack(7), true));
+        assert_eq!(sent(&mut flows), None);
+        assert_eq!(sent(&mut flows), Some(15), "two answer one segment");
+    }
+}

@@ -3,25 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use sunstar_packet::Notes;
 use sunstar_stack::ControlBlock;
 use sunstar_stack::time::Instant;
 
 use super::breach::require;
+use super::memory::{check_fills, check_slots};
 use super::state::{States, Turn};
+use super::tamper::Tampering;
 use super::{Breach, Flows, check_frame};
 use crate::decode::{Body, Decoded, Transport, decode};
 use crate::frame::Frame;
 use crate::machine::{Machine, Member};
-
-/// What a scenario breaks on purpose, to see it caught.
-#[derive(Default)]
-pub(crate) struct Tampering {
-    /// With the frames that leave, before they are judged.
-    pub(crate) frames: Option<Box<dyn FnMut(&mut Vec<u8>, &Notes)>>,
-    /// With what is read of connections, before it is judged.
-    pub(crate) blocks: Option<Box<dyn FnMut(&mut ControlBlock)>>,
-}
 
 /// The judge of one machine.
 pub(crate) struct Judge {
@@ -29,8 +21,12 @@ pub(crate) struct Judge {
     states: Vec<States>,
     /// Which shard builds the segments of a connection, known by its ends and the number of its SYN: one only, ever.
     builders: BTreeMap<(SocketAddr, SocketAddr), (Option<u32>, usize)>,
+    turns: u64,
     pub(crate) tampering: Tampering,
 }
+
+/// Turns of a machine's shards between two looks at who holds which buffer.
+const ACCOUNTS_EVERY: u64 = 32;
 
 impl Judge {
     pub(crate) fn new(machine: &Machine) -> Self {
@@ -39,6 +35,7 @@ impl Judge {
             flows: Flows::new(machine.device.mtu, config.tcp.min_mss),
             states: machine.members.iter().map(|_| States::default()).collect(),
             builders: BTreeMap::new(),
+            turns: 0,
             tampering: Tampering::default(),
         }
     }
@@ -50,7 +47,8 @@ impl Judge {
 
     /// A frame was put on one of the machine's queues.
     pub(crate) fn on_delivered(&mut self, frame: &[u8], machine: &Machine) {
-        if let Ok(decoded) = decode(frame, machine.device.medium) {
+        let seen = self.tampering.delivered(frame);
+        if let Ok(decoded) = decode(seen.as_deref().unwrap_or(frame), machine.device.medium) {
             self.flows.on_delivered(&decoded);
         }
     }
@@ -62,12 +60,12 @@ impl Judge {
         may_speak: bool,
         machine: &Machine,
     ) -> Result<Decoded, Breach> {
-        if let Some(tamper) = &mut self.tampering.frames {
-            let mut bytes = frame.bytes.to_vec();
-            tamper(&mut bytes, &frame.notes);
+        if let Some(bytes) = self.tampering.sent(&frame.bytes) {
             frame.bytes = bytes.into();
         }
-        require(20, may_speak, || "it speaks without input, timer or call".into())?;
+        require(20, may_speak && !self.tampering.uncalled, || {
+            "it speaks without input, timer or call".into()
+        })?;
         let decoded = check_frame(&frame.bytes, &frame.notes, &machine.device)?;
         self.flows.on_sent(&decoded, &frame.notes)?;
         if let Body::Ip(_, Transport::Tcp(segment)) = &decoded.body {
@@ -95,6 +93,13 @@ impl Judge {
         })
     }
 
+    /// The control blocks of a shard's connections, as they are judged.
+    pub(crate) fn blocks(&mut self, member: &Member) -> Vec<ControlBlock> {
+        let mut blocks: Vec<_> = member.shard.control_blocks().collect();
+        blocks.iter_mut().for_each(|block| self.tampering.block(block));
+        blocks
+    }
+
     /// A shard has taken a turn.
     pub(crate) fn after_turn(
         &mut self,
@@ -104,23 +109,23 @@ impl Judge {
         now: Instant,
     ) -> Result<(), Breach> {
         let turn = Turn { now, config: &member.shard.config().tcp, can_send };
-        let blocks = member.shard.control_blocks();
-        match &mut self.tampering.blocks {
-            None => self.states[shard].after_turn(blocks, turn)?,
-            Some(tamper) => {
-                let blocks = blocks.map(|mut block| {
-                    tamper(&mut block);
-                    block
-                });
-                self.states[shard].after_turn(blocks, turn)?;
-            }
-        }
+        let blocks = self.blocks(member);
+        self.states[shard].after_turn(blocks.into_iter(), turn)?;
+        check_fills(member.shard.fills().map(|fill| self.tampering.fill(fill)))?;
         let others = self.states.iter().enumerate().filter(|(other, _)| *other != shard);
         for (other, states) in others {
             let twice = self.states[shard].tuples().find(|(local, remote)| states.has(*local, *remote));
             require(18, twice.is_none(), || format!("shards {shard} and {other} both own {twice:?}"))?;
         }
         Ok(())
+    }
+
+    /// Whether packets between shards keep their order; and, once in a while, whether every buffer that is out has an owner.
+    pub(crate) fn check_machine(&mut self, machine: &Machine) -> Result<(), Breach> {
+        self.turns += 1;
+        let order = machine.order.borrow();
+        require(18, order.broken().is_none(), || order.broken().unwrap_or_default().into())?;
+        if self.turns.is_multiple_of(ACCOUNTS_EVERY) { check_slots(machine) } else { Ok(()) }
     }
 
     /// A shard has been replaced: what it had is gone.

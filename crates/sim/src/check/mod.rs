@@ -3,10 +3,13 @@
 mod breach;
 mod flow;
 mod judge;
+mod memory;
 mod state;
+mod tamper;
 mod wire;
 
 pub use breach::Breach;
 pub(crate) use flow::Flows;
 pub(crate) use judge::Judge;
+pub use tamper::Tampering;
 pub(crate) use wire::check_frame;

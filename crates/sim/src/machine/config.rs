@@ -106,6 +106,7 @@ impl MachineConfig {
             nic: self.nic,
             steering,
             memory: memory.clone(),
+            order: Default::default(),
             next_queue: 0,
             random: Random::from_seed(random.next_u64()),
         }

@@ -1,6 +1,8 @@
 //! One shard of a machine, with what its thread would have: its end of the mesh, and what it sends and receives through.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use sunstar::mesh::{MeshEnd, ProxyQueue, SharedQueue, Shares};
@@ -10,6 +12,7 @@ use sunstar_stack::steering::{PortOwners, ShardId, Steering};
 use sunstar_stack::time::Instant;
 use sunstar_stack::{Configuration, Next, Shard, ShardConfig, ShardSetup, SocketHandle};
 
+use super::order::{Order, Watched};
 use crate::port::Port;
 
 /// How often the driver of a shard looks at a device that takes nothing.
@@ -85,6 +88,18 @@ impl Member {
         }
     }
 
+    pub(crate) fn port(&self) -> Option<&Port> {
+        match &self.queue {
+            Queue::Own(queue) => Some(queue.device()),
+            Queue::Proxy(_) => None,
+        }
+    }
+
+    /// Whether something of its own may be on its way to a sibling, or of a sibling's to it.
+    pub(crate) fn has_lent(&self) -> bool {
+        self.mesh.has_something() || self.credits_out() > 0
+    }
+
     pub(crate) fn shares(&self) -> Option<Shares> {
         match &self.queue {
             Queue::Own(queue) => Some(queue.shares()),
@@ -114,6 +129,7 @@ impl Member {
             && (self.touched
                 || self.next.busy
                 || self.mesh.has_something()
+                || self.port().is_some_and(Port::has_received)
                 || self.deadline().is_some_and(|deadline| deadline <= now)
                 || self.has_room_it_wants(now))
     }
@@ -139,14 +155,15 @@ impl Member {
         self.next.deadline.into_iter().chain(departure).chain(self.look_again).min()
     }
 
-    pub(crate) fn turn(&mut self, now: Instant) {
+    pub(crate) fn turn(&mut self, now: Instant, order: &Rc<RefCell<Order>>) {
         self.touched = false;
+        let mut mesh = Watched { mesh: &mut self.mesh, order };
         let turned = match &mut self.queue {
             Queue::Own(queue) => {
                 queue.device_mut().now = now;
-                self.shard.turn(now, queue, &mut self.mesh)
+                self.shard.turn(now, queue, &mut mesh)
             }
-            Queue::Proxy(queue) => self.shard.turn(now, queue, &mut self.mesh),
+            Queue::Proxy(queue) => self.shard.turn(now, queue, &mut mesh),
         };
         // As the driver does: a shard goes on without its device.
         self.failed |= turned.is_err();

@@ -3,8 +3,11 @@
 
 mod config;
 mod member;
+mod order;
 
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 
 use sunstar_packet::{Capabilities, Memory, Notes};
 use sunstar_stack::random::Random;
@@ -15,6 +18,7 @@ use sunstar_stack::{Counters, Shard};
 use crate::port::Sent;
 pub use config::{MachineConfig, Nic};
 pub(crate) use member::Member;
+use order::Order;
 
 /// A host of many shards.
 pub(crate) struct Machine {
@@ -26,6 +30,7 @@ pub(crate) struct Machine {
     pub(crate) nic: Nic,
     pub(crate) steering: Steering,
     pub(crate) memory: Memory,
+    pub(crate) order: Rc<RefCell<Order>>,
     next_queue: usize,
     random: Random,
 }
@@ -70,7 +75,6 @@ impl Machine {
     /// Puts a frame on a queue. One for which there is no buffer is lost, as on a card.
     pub(crate) fn deliver(&mut self, queue: usize, frame: &[u8], notes: Notes) {
         let member = &mut self.members[queue];
-        member.touched = true;
         let pool = member.shard.pool().clone();
         if let Some(port) = member.port_mut() {
             port.deliver(&pool, frame, notes);
@@ -79,7 +83,7 @@ impl Machine {
 
     /// One turn of a shard: the frames that left in it, by whichever queue.
     pub(crate) fn turn(&mut self, shard: usize, now: Instant) -> Vec<(usize, Sent)> {
-        self.members[shard].turn(now);
+        self.members[shard].turn(now, &self.order);
         let mut all = Vec::new();
         for queue in 0..self.queues {
             let sent = self.members[queue].port_mut().map(|port| port.take_sent()).unwrap_or_default();

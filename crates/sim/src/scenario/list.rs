@@ -44,6 +44,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario { name: "datagrams", about: "UDP, in one packet and in fragments", plan: datagrams },
     Scenario { name: "rebirth", about: "shards fail and are replaced, devices fail", plan: rebirth },
+    Scenario { name: "forgery", about: "forged segments, one at a time, to every connection", plan: forgery },
     Scenario { name: "wraps", about: "sequence numbers and timestamps just before they wrap", plan: wraps },
     Scenario { name: "memory", about: "few buffers, and more to do than they are for", plan: memory },
     Scenario { name: "everything", about: "something of all of it", plan: everything },
@@ -302,6 +303,24 @@ fn rebirth(draw: &mut Draw) -> Plan {
         FaultPlan { at: ms(draw.range(0, 2_000)), lasts: secs(0), machine, what }
     };
     let faults = (0..draw.range(1, 4)).map(|_| one(draw)).collect();
+    patient(Plan { faults, ..plan(draw, machines, errands) })
+}
+
+fn forgery(draw: &mut Draw) -> Plan {
+    let machines = draw.machines(2, 3, 4);
+    let count = draw.range(2, 6);
+    let one = |draw: &mut Draw| {
+        // Slow conversations have idle moments.
+        let slow = Some(draw.pick(&[Role::Client, Role::Server]));
+        let errand = Errand { slow, ..draw.errand(60_000) };
+        draw.converse(&machines, secs(1), errand)
+    };
+    let errands = (0..count).map(|_| one(draw)).collect();
+    let forged = |draw: &mut Draw| {
+        let machine = draw.range(0, machines.len() as u64 - 1) as usize;
+        FaultPlan { at: ms(draw.range(0, 2_000)), lasts: secs(0), machine, what: Fault::Forged }
+    };
+    let faults = (0..draw.range(5, 40)).map(|_| forged(draw)).collect();
     patient(Plan { faults, ..plan(draw, machines, errands) })
 }
 

@@ -1,11 +1,12 @@
 //! What goes wrong in a world, and how it is mended.
 
 use super::{Appointment, Middle, World};
+use crate::check::Breach;
 use crate::plan::{Fault, FaultPlan};
 
 impl World {
     /// A fault begins; its end is noted, if it has one.
-    pub(super) fn break_something(&mut self, number: usize) {
+    pub(super) fn break_something(&mut self, number: usize) -> Result<(), Breach> {
         let FaultPlan { lasts, machine, what, .. } = self.plan.faults[number].clone();
         let now = self.now;
         let node = &mut self.nodes[machine];
@@ -35,6 +36,7 @@ impl World {
                     }
                 }
             }
+            Fault::Forged => self.forge(machine)?,
             Fault::Mtu { mtu } => {
                 if let Middle::Router(router) = &mut self.middle {
                     router.set_mtu(machine, mtu);
@@ -42,6 +44,7 @@ impl World {
             }
         }
         self.appoint(now + lasts, Appointment::Mend(number));
+        Ok(())
     }
 
     /// A fault ends, if it can.
@@ -60,7 +63,7 @@ impl World {
             Fault::Stalled { queue } => self.set_stalled(machine, queue, false),
             Fault::Suspended { shard } => node.machine.members[shard].suspended = false,
             Fault::Asleep => node.machine.members.iter_mut().for_each(|member| member.suspended = false),
-            Fault::Replaced { .. } | Fault::DeviceFailed | Fault::Mtu { .. } => {}
+            Fault::Replaced { .. } | Fault::DeviceFailed | Fault::Forged | Fault::Mtu { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod faults;
 mod foreign;
+mod forge;
 mod router;
 mod switch;
 
@@ -13,12 +14,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use sunstar_packet::{Medium, Memory};
+use bytes::Bytes;
+use sunstar_packet::{Medium, Memory, SizeClass};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::Instant;
 
 use crate::app::{Applications, Datagrams, Outcome, Session};
-use crate::check::{Breach, Judge};
+use crate::check::{Breach, Judge, Tampering};
 use crate::frame::Frame;
 use crate::link::Link;
 use crate::machine::Machine;
@@ -74,6 +76,8 @@ pub struct World {
     /// What crossed the links.
     pub trace: Trace,
     events: u64,
+    /// Forged segments that connections have got.
+    forged: u64,
     rounds_at_once: u32,
 }
 
@@ -94,6 +98,7 @@ impl World {
             outcomes: vec![None; plan.errands.len()],
             trace: Trace::new(Medium::Ethernet, names.collect()),
             events: 0,
+            forged: 0,
             rounds_at_once: 0,
             plan: plan.clone(),
             nodes,
@@ -126,6 +131,11 @@ impl World {
         self.events
     }
 
+    /// Forged segments that connections have got so far.
+    pub fn forged(&self) -> u64 {
+        self.forged
+    }
+
     /// How each errand has ended, and when.
     pub fn outcomes(&self) -> &[Option<(Instant, Outcome)>] {
         &self.outcomes
@@ -138,6 +148,7 @@ impl World {
     pub fn run(&mut self) -> Result<(), Breach> {
         let end = self.now + self.plan.patience;
         while !self.is_done() && self.step_until(end)? {}
+        self.look_at_the_clock()?;
         self.judge_outcomes()?;
         self.end()
     }
@@ -145,6 +156,14 @@ impl World {
     /// Whether every errand has ended, and every fault was.
     fn is_done(&self) -> bool {
         self.outcomes.iter().all(Option::is_some)
+    }
+
+    /// What happens next; whether there was anything.
+    ///
+    /// # Errors
+    /// The breach of an invariant.
+    pub fn step(&mut self) -> Result<bool, Breach> {
+        self.step_until(Instant::MAX)
     }
 
     /// Runs until a condition holds, or for so long at most; whether it holds.
@@ -160,6 +179,7 @@ impl World {
         while !condition(self) {
             if !self.step_until(end)? {
                 self.now = end;
+                self.look_at_the_clock()?;
                 return Ok(condition(self));
             }
         }
@@ -172,7 +192,7 @@ impl World {
         if self.rounds_at_once > MAX_ROUNDS_AT_ONCE {
             return Err(Breach::new(20, "shards turn in circles"));
         }
-        let mut happened = self.keep_appointments();
+        let mut happened = self.keep_appointments()?;
         happened |= self.deliver();
         for number in 0..self.nodes.len() {
             for shard in self.nodes[number].machine.wanting(self.now) {
@@ -201,6 +221,16 @@ impl World {
         Ok(true)
     }
 
+    /// Shards that had nothing to do take a turn, and are judged: whatever they are was so all the while.
+    fn look_at_the_clock(&mut self) -> Result<(), Breach> {
+        for number in 0..self.nodes.len() {
+            for shard in 0..self.nodes[number].machine.members.len() {
+                self.turn(number, shard)?;
+            }
+        }
+        Ok(())
+    }
+
     fn next_event(&self) -> Option<Instant> {
         let appointment = self.appointments.peek().map(|Reverse((at, _))| *at);
         let of_node = |node: &Node| {
@@ -214,18 +244,18 @@ impl World {
         nodes.chain(appointment).chain(self.strangers_deadline()).min()
     }
 
-    fn keep_appointments(&mut self) -> bool {
+    fn keep_appointments(&mut self) -> Result<bool, Breach> {
         let mut kept = false;
         while self.appointments.peek().is_some_and(|Reverse((at, _))| *at <= self.now) {
             let Some(Reverse((_, number))) = self.appointments.pop() else { break };
             match self.calendar[number].clone() {
                 Appointment::Errand(session) => self.start(session),
-                Appointment::Fault(fault) => self.break_something(fault),
+                Appointment::Fault(fault) => self.break_something(fault)?,
                 Appointment::Mend(fault) => self.mend_something(fault),
             }
             kept = true;
         }
-        kept
+        Ok(kept)
     }
 
     fn start(&mut self, session: Session) {
@@ -304,14 +334,15 @@ impl World {
         }
     }
 
-    fn turn(&mut self, number: usize, shard: usize) -> Result<(), Breach> {
+    /// One turn of a shard: the frames that left in it.
+    fn turn(&mut self, number: usize, shard: usize) -> Result<Vec<Bytes>, Breach> {
         self.events += 1;
         let limits = self.limits();
         let now = self.now;
         let Node { machine, judge, links, applications, device_failed } = &mut self.nodes[number];
         let member = &mut machine.members[shard];
         if member.suspended {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let may_speak = member.wants_turn(now);
         if member.touched || member.deadline().is_some_and(|deadline| deadline <= now) {
@@ -321,8 +352,10 @@ impl World {
             port.limits = limits;
         }
         let can_send = !*device_failed && !member.is_held_up();
+        let mut left = Vec::new();
         for (_, Sent { at, mut frame }) in machine.turn(shard, now) {
             judge.on_sent(&mut frame, may_speak, machine)?;
+            left.push(frame.bytes.clone());
             let bytes = frame.bytes.clone();
             let fate = links[0].send(at, frame, false);
             self.trace.record(now, 2 * number as u16, fate, bytes);
@@ -331,8 +364,9 @@ impl World {
         applications.attend(member, shard, now)?;
         judge.after_turn(member, shard, can_send, now)?;
         applications.check_waiting(member, shard)?;
+        judge.check_machine(machine)?;
         self.collect(number);
-        Ok(())
+        Ok(left)
     }
 
     /// Now and then a device has room for few frames only, or gives few.
@@ -417,6 +451,26 @@ impl World {
             }
         }
         lines
+    }
+
+    /// Breaks something about a machine, from now on.
+    pub fn tamper(&mut self, machine: usize, tampering: Tampering) {
+        self.nodes[machine].applications.deaf = tampering.deaf;
+        self.nodes[machine].judge.tampering = tampering;
+    }
+
+    /// Loses a buffer of a machine's first shard for good.
+    ///
+    /// # Panics
+    /// When it has none left.
+    pub fn leak_a_buffer(&mut self, machine: usize) {
+        let pool = self.nodes[machine].machine.members[0].shard.pool();
+        std::mem::forget(pool.allocate(SizeClass::Small, 0).expect("a buffer to be lost"));
+    }
+
+    /// Has two packets between shards of a machine change their places; whether there were two.
+    pub fn swap_between_shards(&mut self, machine: usize) -> bool {
+        self.nodes[machine].machine.order.borrow_mut().swap()
     }
 
     /// The plan it runs.

@@ -3,7 +3,7 @@
 //! The transport's checksum is in the datagram already. The bytes of its payload are not copied: a fragment is a fresh
 //! header and a part of the buffers that the datagram refers to.
 
-use sunstar_packet::{Departure, HEADROOM, MAX_FRAGMENTS, Packet, Pool, SizeClass};
+use sunstar_packet::{Departure, HEADROOM, MAX_FRAGMENTS, Packet, Pool, SizeClass, SlotId};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{EtherType, MacAddress};
 
@@ -41,6 +41,11 @@ impl Train {
     /// Whether all of it has left.
     pub(crate) fn is_through(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    /// The slots it holds.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        self.rest.slots()
     }
 
     /// What is to be told once the datagram is out of the way.

@@ -119,6 +119,11 @@ pub(crate) struct PathMtus {
 }
 
 impl PathMtus {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn new(random: &mut Random) -> Self {
         Self {
             entries: KeyedMap::with_hasher(Keyed::new(random)),

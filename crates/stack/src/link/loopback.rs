@@ -28,6 +28,11 @@ impl Loopback {
         self.ring.pop_front()
     }
 
+    /// The packets in the ring, and how many there may be.
+    pub(crate) fn packets(&self) -> (impl Iterator<Item = &Packet>, usize) {
+        (self.ring.iter(), Self::CAPACITY)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }

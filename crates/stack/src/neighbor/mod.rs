@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use slotmap::{SlotMap, new_key_type};
-use sunstar_packet::Packet;
+use sunstar_packet::{Packet, SlotId};
 use sunstar_wire::{IpAddress, MacAddress};
 
 pub(crate) use arp::ArpInput;
@@ -154,6 +154,24 @@ const MAX_MESSAGES: usize = 256;
 const MAX_WAITERS: usize = 65_536;
 
 impl Neighbors {
+    /// Messages that wait for a device at most.
+    pub(crate) const MAX_MESSAGES: usize = MAX_MESSAGES;
+
+    /// How many neighbours there are; how many packets wait for the one that most wait for; how many messages wait for a
+    /// device.
+    pub(crate) fn waiting(&self) -> (usize, usize, usize) {
+        let packets = self.entries.values().map(|entry| entry.packets.len()).max();
+        let messages = self.messages.iter().map(VecDeque::len).max();
+        (self.entries.len(), packets.unwrap_or(0), messages.unwrap_or(0))
+    }
+
+    /// The slots that waiting packets hold.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        let waiting = self.entries.values().flat_map(|entry| &entry.packets);
+        let released = self.released.iter().flatten().map(|(_, packet)| packet);
+        waiting.chain(released).chain(&self.displaced).flat_map(Packet::slots)
+    }
+
     pub(crate) fn new(random: &mut Random) -> Self {
         Self {
             entries: SlotMap::with_key(),

@@ -54,6 +54,8 @@ pub struct ControlBlock {
     pub rcv_nxt: SeqNumber,
     /// The right edge advertised.
     pub rcv_adv: SeqNumber,
+    /// The peer's timestamp to be echoed, with timestamps.
+    pub ts_recent: Option<u32>,
     /// Bytes received in order and not read.
     pub readable: usize,
     /// Whether the peer's FIN was received in order.
@@ -130,6 +132,7 @@ fn control_block(
         irs: connection.irs,
         rcv_nxt: connection.rcv_nxt,
         rcv_adv: connection.rcv_adv,
+        ts_recent: connection.timestamps.then_some(connection.ts_recent),
         readable: connection.receive.readable(),
         fin_received: connection.fin_received,
         early: early.collect(),

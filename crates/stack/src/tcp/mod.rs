@@ -87,7 +87,7 @@ const UNREACHABLE_RETRY: Duration = Duration::from_secs(1);
 const UNREACHABLE_FOR: Duration = Duration::from_secs(120);
 
 /// Keys of forgotten connections on a ready list that are no reason to look for them.
-const READY_SLACK: usize = 64;
+pub(crate) const READY_SLACK: usize = 64;
 
 impl Tcp {
     pub(crate) fn new(shard: ShardId, config: &ShardConfig, random: &mut Random) -> Self {
@@ -565,6 +565,21 @@ impl Tcp {
             self.orphans += 1;
         }
         true
+    }
+
+    /// How many connections finish without an owner.
+    pub(crate) fn orphans(&self) -> usize {
+        self.orphans
+    }
+
+    /// How many stand on the longest list of those that may send; some of them may be gone.
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.iter().map(VecDeque::len).max().unwrap_or(0)
+    }
+
+    /// How many replies wait for each device, and how many may.
+    pub(crate) fn replies_waiting(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.replies.waiting()
     }
 
     pub(crate) fn remembered(&self) -> usize {

@@ -7,7 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use arrayvec::ArrayVec;
-use sunstar_packet::{Fragment, Packet, Pool, SizeClass, Staging};
+use sunstar_packet::{Fragment, Packet, Pool, SizeClass, SlotId, Staging};
 
 use super::range_set::RangeSet;
 
@@ -42,6 +42,13 @@ impl ReceiveBuffer {
     /// Bytes that can be read now.
     pub(crate) fn readable(&self) -> usize {
         self.readable
+    }
+
+    /// The slots it holds.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        let fragments = self.queue.iter().chain(self.early.values());
+        let tail = self.tail.iter().map(|(staging, _)| staging.slot_id());
+        fragments.filter_map(Fragment::slot_id).chain(tail)
     }
 
     /// Bytes of memory held out of use.

@@ -68,6 +68,11 @@ impl Replies {
         room
     }
 
+    /// How many wait for each device, and how many may.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.queues.iter().map(|queue| (queue.len(), Self::MAX))
+    }
+
     pub(super) fn pop(&mut self, interface: InterfaceId) -> Option<Reply> {
         self.queues[usize::from(interface.0)].pop_front()
     }

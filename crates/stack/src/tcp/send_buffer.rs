@@ -7,7 +7,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use sunstar_packet::{Fragment, Packet, Pool, SizeClass, Staging};
+use sunstar_packet::{Fragment, Packet, Pool, SizeClass, SlotId, Staging};
 
 /// Bytes from `base` on, in stream positions (0 is the first byte ever written).
 #[derive(Debug, Default)]
@@ -68,6 +68,14 @@ impl SendBuffer {
     /// The position behind the last byte written.
     pub(crate) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// The slots it holds.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        self.chunks.iter().filter_map(|chunk| match &chunk.data {
+            Data::Copied(staging) => Some(staging.slot_id()),
+            Data::Given(_) => None,
+        })
     }
 
     /// Bytes of buffer memory it holds out of use.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use sunstar_packet::{Buffer, Packet, Pool};
+use sunstar_packet::{Buffer, Packet, Pool, SlotId};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::udp::UdpHeader;
 use sunstar_wire::{Ecn, IpAddress};
@@ -115,6 +115,12 @@ impl UdpSocket {
             error: None,
             ready: Ready::NONE,
         }
+    }
+
+    /// The slots that its datagrams hold, those received and those to be sent.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        let received = self.received.iter().flat_map(|datagram| datagram.payload.slots());
+        received.chain(self.outgoing.iter().map(|outgoing| outgoing.payload.slot_id()))
     }
 
     pub(crate) fn info(&self) -> UdpInfo {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use slotmap::new_key_type;
-use sunstar_packet::Packet;
+use sunstar_packet::{Packet, SlotId};
 use sunstar_wire::icmpv4::{Icmpv4Message, UnreachableCode};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
@@ -127,6 +127,15 @@ impl EchoRequest {
 const MAX_WAITING: usize = 64;
 
 impl EchoSocket {
+    /// Requests or replies that wait in one socket at most.
+    pub(crate) const MAX_WAITING: usize = MAX_WAITING;
+
+    /// The slots that they hold.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        let requests = self.requests.iter().flat_map(|request| request.payload.slots());
+        requests.chain(self.replies.iter().flat_map(|reply| reply.payload.slots()))
+    }
+
     pub(crate) fn info(&self) -> EchoInfo {
         EchoInfo { identifier: self.identifier, requests: self.requests.len(), replies: self.replies.len() }
     }

@@ -7,12 +7,12 @@ mod memory;
 use std::collections::{BTreeMap, VecDeque};
 
 use slotmap::SlotMap;
-use sunstar_packet::{HEADROOM, Packet, SizeClass};
+use sunstar_packet::{HEADROOM, Packet, SizeClass, SlotId};
 use sunstar_wire::icmpv4::{Icmpv4Message, UnreachableCode};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
 
-use echo::EchoSocket;
+pub(crate) use echo::EchoSocket;
 pub use echo::{EchoAnswer, EchoKey, EchoReply, EchoRequest};
 use limit::RateLimit;
 
@@ -87,6 +87,17 @@ impl Icmp {
             asking: Default::default(),
             next_identifier: random.next_u32() as u16,
         }
+    }
+
+    /// How many answers wait for each device.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
+        self.replies.iter().map(VecDeque::len)
+    }
+
+    /// The slots that answers and sockets hold.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        let answers = self.replies.iter().flatten().flat_map(|reply| reply.body.slots());
+        answers.chain(self.sockets.values().flat_map(EchoSocket::slots))
     }
 
     /// An ICMP message for us. An error comes back for the transport it concerns.

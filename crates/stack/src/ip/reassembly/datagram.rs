@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sunstar_packet::Packet;
+use sunstar_packet::{Packet, SlotId};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::tcp::TcpHeader;
 use sunstar_wire::{Ecn, Protocol};
@@ -63,6 +63,11 @@ pub(super) struct Datagram {
 }
 
 impl Datagram {
+    /// The slots that it holds.
+    pub(super) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        self.pieces.values().flat_map(|(_, packet)| packet.slots())
+    }
+
     /// Bytes of buffers that it holds.
     pub(super) fn held(&self) -> usize {
         self.held

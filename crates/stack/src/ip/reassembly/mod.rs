@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sunstar_packet::{Packet, Pool, SizeClass};
+use sunstar_packet::{Packet, Pool, SizeClass, SlotId};
 use sunstar_wire::ipv4::Ipv4Header;
 use sunstar_wire::{Ecn, IpAddress, Protocol};
 
@@ -103,6 +103,11 @@ impl Reassembly {
     /// Bytes of buffers that incomplete datagrams hold.
     pub(crate) fn held(&self) -> usize {
         self.held
+    }
+
+    /// The slots that they hold.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = SlotId> {
+        self.incomplete.values().flat_map(|incomplete| incomplete.datagram.slots())
     }
 
     /// How many datagrams are not complete.
