@@ -68,6 +68,9 @@ impl Port {
 
     /// Puts a frame on the receive ring, in a buffer of the host's. Without one it is lost, as on a card.
     pub(crate) fn deliver(&mut self, pool: &Pool, frame: &[u8], notes: Notes) {
+        if self.failed {
+            return;
+        }
         let Some(buffer) = pool.copy_of(frame) else {
             self.counters.no_buffer += 1;
             return;
@@ -111,6 +114,7 @@ impl Port {
     /// The descriptor fails, and nobody hears any more of what was on the transmit ring.
     pub(crate) fn fail(&mut self) {
         self.failed = true;
+        self.inbox.clear();
         self.transmitting.clear();
     }
 
