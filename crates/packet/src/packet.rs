@@ -393,6 +393,11 @@ impl Loan {
         self.fragments.iter().map(|fragment| &fragment[..])
     }
 
+    /// The names of the slots it holds, one for each piece that lies in one.
+    pub fn slots(&self) -> impl Iterator<Item = SlotId> {
+        self.fragments.iter().filter_map(Fragment::slot_id)
+    }
+
     /// Sends many loans home at once: one trip for each run of packets from the same home.
     pub fn send_home(loans: impl IntoIterator<Item = Loan>) {
         let mut trip = Trip::default();

@@ -2,29 +2,28 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::Hasher;
 use std::rc::Rc;
 
-use siphasher::sip::SipHasher13;
 use sunstar::mesh::MeshEnd;
-use sunstar_packet::Loan;
+use sunstar_packet::{Loan, SlotId};
 use sunstar_stack::steering::ShardId;
 use sunstar_stack::{Arrival, Control, Mesh};
 
-/// What is on its way between the shards of a machine: of each packet a hash, by its sender and its receiver.
+/// What is on its way between the shards of a machine: the slot of each packet, by its sender and its receiver. No two packets
+/// have the same slot at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
-    on_the_way: BTreeMap<(ShardId, ShardId), VecDeque<u64>>,
+    on_the_way: BTreeMap<(ShardId, ShardId), VecDeque<Option<SlotId>>>,
     /// The first packet that came out of turn.
     broken: Option<String>,
 }
 
 impl Order {
-    fn on_handed_over(&mut self, from: ShardId, to: ShardId, packet: u64) {
+    fn on_handed_over(&mut self, from: ShardId, to: ShardId, packet: Option<SlotId>) {
         self.on_the_way.entry((from, to)).or_default().push_back(packet);
     }
 
-    fn on_received(&mut self, by: ShardId, packet: u64) {
+    fn on_received(&mut self, by: ShardId, packet: Option<SlotId>) {
         let mut ways = self.on_the_way.iter_mut().filter(|((_, to), _)| *to == by);
         let expected = ways.any(|(_, way)| way.pop_front_if(|first| *first == packet).is_some());
         if !expected {
@@ -41,7 +40,7 @@ impl Order {
 
     /// Has two packets change their places, as if the mesh had; whether there were two.
     pub(crate) fn swap(&mut self) -> bool {
-        let differs = |way: &&mut VecDeque<u64>| way.len() > 1 && way[0] != way[1];
+        let differs = |way: &&mut VecDeque<Option<SlotId>>| way.len() > 1 && way[0] != way[1];
         let Some(way) = self.on_the_way.values_mut().find(|way| differs(&way)) else { return false };
         way.swap(0, 1);
         true
@@ -54,15 +53,9 @@ pub(super) struct Watched<'a> {
     pub(super) order: &'a Rc<RefCell<Order>>,
 }
 
-fn hash(loan: &Loan) -> u64 {
-    let mut hasher = SipHasher13::new();
-    loan.pieces().for_each(|piece| hasher.write(piece));
-    hasher.finish()
-}
-
 impl Mesh for Watched<'_> {
     fn forward(&mut self, to: ShardId, arrival: Arrival, loan: Loan) -> Result<(), Loan> {
-        let packet = hash(&loan);
+        let packet = loan.slots().next();
         self.mesh.forward(to, arrival, loan)?;
         self.order.borrow_mut().on_handed_over(self.mesh.shard(), to, packet);
         Ok(())
@@ -70,7 +63,7 @@ impl Mesh for Watched<'_> {
 
     fn receive(&mut self) -> Option<(Arrival, Loan)> {
         let (arrival, loan) = self.mesh.receive()?;
-        self.order.borrow_mut().on_received(self.mesh.shard(), hash(&loan));
+        self.order.borrow_mut().on_received(self.mesh.shard(), loan.slots().next());
         Some((arrival, loan))
     }
 
