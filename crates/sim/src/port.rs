@@ -26,6 +26,8 @@ pub(crate) struct Port {
     pub(crate) rate: Option<u64>,
     /// Frames the transmit ring holds.
     pub(crate) ring: usize,
+    /// Frames the receive ring holds.
+    pub(crate) receive_ring: usize,
     /// Whether the transmit ring takes anything at all.
     pub(crate) stalled: bool,
     /// Whether there is a carrier.
@@ -53,6 +55,7 @@ impl Port {
             capabilities,
             rate: None,
             ring: 256,
+            receive_ring: usize::MAX,
             stalled: false,
             up: true,
             failed: false,
@@ -67,9 +70,16 @@ impl Port {
         }
     }
 
-    /// Puts a frame on the receive ring.
+    /// Puts a frame on the receive ring, if it has a place for it.
     pub(crate) fn deliver(&mut self, frame: Loan) {
-        self.inbox.push_back(frame);
+        if self.inbox.len() < self.receive_ring {
+            self.inbox.push_back(frame);
+        }
+    }
+
+    /// Frames that went through it, both ways.
+    pub(crate) fn frames(&self) -> u64 {
+        self.counters.received + self.counters.sent
     }
 
     /// Whether a frame waits on the receive ring.
