@@ -79,9 +79,12 @@ impl Flows {
             // What came before the connection's own SYN says nothing about it.
             flow.reached = flow.reached.filter(|_| flow.peer.is_some());
         }
+        let edge = flow.acknowledged.or(flow.reached);
         flow.reached = match flow.reached {
             // What is further ahead than any window is no part of the stream.
-            Some(reached) if end.before(reached) || end - reached > MAX_AHEAD => Some(reached),
+            Some(reached) if end.before(reached) || edge.is_some_and(|edge| end - edge > MAX_AHEAD) => {
+                Some(reached)
+            }
             _ => Some(end),
         };
         if segment.has(TcpFlags::FIN) {

@@ -44,9 +44,18 @@ pub struct Attacker {
     /// Whether it answers A's questions for the stations of addresses that are nobody else's.
     pub answers_arp: bool,
     frames: Vec<(Vec<u8>, Notes)>,
-    /// The number of A's SYN, once it is known, on each connection to A.
-    connections: BTreeMap<(Ipv4Addr, u16), Option<u32>>,
+    /// The connections to A, by the attacker's end.
+    connections: BTreeMap<(Ipv4Addr, u16), Joined>,
     peer: Ipv4Addr,
+}
+
+/// A connection of the attacker's to A.
+#[derive(Clone, Copy)]
+struct Joined {
+    /// The window its SYN had.
+    window: u16,
+    /// The number of A's SYN, once it is known.
+    isn: Option<u32>,
 }
 
 impl Attacker {
@@ -86,9 +95,10 @@ impl Attacker {
     /// Opens a connection from one of its ports to A's [`PORT`], over several moments; whether it is open.
     pub fn join(&mut self, port: u16, syn: Tcp) -> bool {
         match self.connections.get(&(self.envelope.source, port)) {
-            Some(isn) => isn.is_some(),
+            Some(joined) => joined.isn.is_some(),
             None => {
-                self.connections.insert((self.envelope.source, port), None);
+                let joined = Joined { window: syn.window().unwrap_or(u16::MAX), isn: None };
+                self.connections.insert((self.envelope.source, port), joined);
                 self.say(port, syn.syn().seq(0));
                 false
             }
@@ -97,14 +107,14 @@ impl Attacker {
 
     /// Says something on such a connection, its numbers counted from the two SYNs.
     pub fn say(&mut self, port: u16, segment: Tcp) {
-        let isn = self.connections.get(&(self.envelope.source, port)).copied().flatten().unwrap_or(0);
+        let isn = self.isn(port);
         let frame = segment.frame(&self.envelope, (port, PORT), 0, isn);
         self.send(frame);
     }
 
     /// The segments that A has said since the last moment to one of its ports, their numbers counted from the two SYNs.
     pub fn segments(&self, port: u16) -> Vec<Segment> {
-        let isn = self.connections.get(&(self.envelope.source, port)).copied().flatten().unwrap_or(0);
+        let isn = self.isn(port);
         let ours = |frame: &Decoded| match &frame.body {
             Body::Ip(_, Transport::Tcp(segment)) if segment.destination.port() == port => {
                 Some(Segment { seq: segment.seq.wrapping_sub(isn), ..segment.clone() })
@@ -112,6 +122,11 @@ impl Attacker {
             _ => None,
         };
         self.heard.iter().filter_map(ours).collect()
+    }
+
+    /// The number of A's SYN; nothing before it is known.
+    fn isn(&self, port: u16) -> u32 {
+        self.connections.get(&(self.envelope.source, port)).and_then(|it| it.isn).unwrap_or(0)
     }
 
     /// Answers what has to be answered so that A goes on talking.
@@ -125,9 +140,9 @@ impl Attacker {
             {
                 let port = segment.destination.port();
                 let Some(known) = self.connections.get_mut(&(*destination, port)) else { return };
-                *known = Some(segment.seq);
-                let envelope = self.envelope.from_address(*destination);
-                self.send(ack(1).seq(1).frame(&envelope, (port, PORT), 0, segment.seq));
+                known.isn = Some(segment.seq);
+                let (envelope, window) = (self.envelope.from_address(*destination), known.window);
+                self.send(ack(1).seq(1).win(window).frame(&envelope, (port, PORT), 0, segment.seq));
             }
             _ => {}
         }
@@ -143,6 +158,8 @@ pub(super) struct Ear {
     heard: VecDeque<Decoded>,
     /// Frames and bytes that A has said, the healthy flow apart.
     pub(super) answers: (u64, u64),
+    /// Acknowledgements without data of the healthy flow.
+    pub(super) acknowledgements: u64,
 }
 
 impl Ear {
@@ -152,7 +169,15 @@ impl Ear {
             unreachable!("a pair speaks IPv4")
         };
         let flow = Flow { ports: (peer.port(), local), ..Flow::default() };
-        Self { peer, local, scale: info.rcv_scale, flow, heard: VecDeque::new(), answers: (0, 0) }
+        Self {
+            peer,
+            local,
+            scale: info.rcv_scale,
+            flow,
+            heard: VecDeque::new(),
+            answers: (0, 0),
+            acknowledgements: 0,
+        }
     }
 
     /// A has said something; whether it is not for B.
@@ -165,6 +190,7 @@ impl Ear {
                 self.flow.snd_nxt = segment.seq.wrapping_add(segment.seq_len());
                 (self.flow.rcv_nxt, self.flow.window) =
                     (segment.ack, u32::from(segment.window) << self.scale);
+                self.acknowledgements += u64::from(segment.payload.is_empty());
                 return false;
             }
             Body::Ip(ip, _) => ip.at + ip.total_len,

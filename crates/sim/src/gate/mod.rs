@@ -12,8 +12,8 @@
 //!   connections stay within their configured caps. When the attacker has fallen silent and the time given has passed,
 //!   buffers, connections and reassembly are where they were before.
 //! - **Counters**: those that are named have to move.
-//! - **Work**: frames that A answers, for each of the attacker's, at most as many as are given; turns, at most eight for
-//!   each. A's core takes a microsecond for each frame received or built, and its receive ring holds 1,024 frames, so that
+//! - **Work**: frames that A answers, acknowledgements to B beyond the usual among them: at most as many as are given, for
+//!   each of the attacker's; turns, at most eight for each. A's core takes a microsecond for each frame received or built, and its receive ring holds 1,024 frames, so that
 //!   an attack which makes A work takes the core away from the healthy flow, as it would in the world. And the thread's
 //!   processor time in both runs, as the kernel counts it: what the attack adds may be no more than 20 us for each of its
 //!   frames, the simulator's own share in it included. At 10,000 frames a second that is a fifth of a core.
@@ -66,7 +66,8 @@ impl Gate {
     /// The rate of both devices, in bits a second.
     const BANDWIDTH: u64 = 100_000_000;
 
-    /// An attack by its name: 10,000 frames a second for three seconds, one answer for each at most, 64 KiB of buffers.
+    /// An attack by its name: 10,000 frames a second for three seconds, one answer for each at most, 256 KiB of buffers:
+    /// by so much the healthy flow's own differ from run to run.
     pub fn new(name: &'static str) -> Self {
         let mut host = HostConfig::new(Side::A);
         host.gateway = Some(Attacker::GATEWAY);
@@ -77,7 +78,7 @@ impl Gate {
             rate: 10_000,
             lasts: secs(3),
             forgets_within: secs(1),
-            buffers: 64 << 10,
+            buffers: 256 << 10,
             answers: 1.0,
             counters: Vec::new(),
             service: Box::new(|_, _| true),
@@ -201,7 +202,7 @@ impl Gate {
         let moved = verdict::moved(&counters, pair.a.counters());
         let cpu = cpu.zip(processor_time()).map(|(from, to)| to.saturating_sub(from));
         let frames = attacker.as_ref().map_or((0, 0), |attacker| attacker.sent);
-        let answers = ear.borrow().answers;
+        let (answers, acknowledgements) = (ear.borrow().answers, ear.borrow().acknowledgements);
 
         // The attacker is gone, and so is what served it.
         drop(attacker);
@@ -212,7 +213,7 @@ impl Gate {
         healthy.say_more(&mut pair);
         pair.drop_no_more();
         pair.finish();
-        Run { goodput, before, most, left, moved, cpu, frames, answers, lasted: self.lasts }
+        Run { goodput, before, most, left, moved, cpu, frames, answers, acknowledgements, lasted: self.lasts }
     }
 }
 
@@ -315,7 +316,7 @@ impl Holdings {
         let bytes = |class: SizeClass| pool.out(class) * pool.capacity(class);
         Self {
             buffers: bytes(SizeClass::Small) + bytes(SizeClass::Staging),
-            connections: shard.tcp_connections().count(),
+            connections: shard.socket_counts().connections,
             half_open: shard.tcp_listeners().map(|it| it.half_open).sum(),
             time_wait: shard.tcp_time_wait(),
             reassembly: shard.reassembly().held,

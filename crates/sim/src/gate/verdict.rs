@@ -61,6 +61,8 @@ pub struct Run {
     pub frames: (u64, u64),
     /// Frames of A that are no part of the healthy flow, and their bytes.
     pub answers: (u64, u64),
+    /// Segments of the healthy flow by which A acknowledges and no more.
+    pub acknowledgements: u64,
     /// How long it lasted.
     pub lasted: Duration,
 }
@@ -95,6 +97,11 @@ impl Verdict {
         self.attacked.most.buffers.saturating_sub(self.alone.most.buffers)
     }
 
+    /// Acknowledgements to B that the attack has brought about.
+    pub fn acknowledgements(&self) -> u64 {
+        self.attacked.acknowledgements.saturating_sub(self.alone.acknowledgements)
+    }
+
     /// Processor time for each of the attacker's frames, the simulator's share included.
     pub fn cost(&self) -> Option<Duration> {
         let (with, without) = self.attacked.cpu.zip(self.alone.cpu)?;
@@ -122,10 +129,14 @@ impl Verdict {
         let held = |it: &Holdings| (it.buffers, it.connections, it.time_wait, it.reassembly);
         assert_eq!(held(left), held(before), "{:?} after it something is left: {self}", gate.forgets_within);
         for counter in &gate.counters {
-            assert!(self.attacked.moved(counter) > self.alone.moved(counter), "{counter} stands still: {self}");
+            assert!(
+                self.attacked.moved(counter) > self.alone.moved(counter),
+                "{counter} stands still: {self}"
+            );
         }
         let attacked = frames.0 as f64;
-        assert!(answers.0 as f64 <= gate.answers * attacked + SLACK, "too many answers: {self}");
+        let answers = (answers.0 + self.acknowledgements()) as f64;
+        assert!(answers <= gate.answers * attacked + SLACK, "too many answers: {self}");
         let turns = |run: &Run| run.moved("turns") as f64;
         assert!(turns(&self.attacked) - turns(&self.alone) <= 8.0 * attacked + SLACK, "it turns: {self}");
         assert!(self.cost().is_none_or(|cost| cost <= COST), "it costs too much: {self}");
@@ -137,12 +148,24 @@ impl fmt::Display for Verdict {
         let Self { name, rate, attacked, alone, .. } = self;
         let [out, back] = self.kept().map(|kept| 100.0 * kept);
         let most = &attacked.most;
+        let megabits = |bytes: usize| bytes as f64 * 8.0 / 1e6 / alone.lasted.as_secs_f64();
+        let [sent, received] = alone.goodput.map(megabits);
         write!(f, "{name}: {} frames at {rate} moments a second; ", attacked.frames.0)?;
-        write!(f, "goodput out {out:.0} %, in {back:.0} %; buffers {} KiB; ", self.buffers() >> 10)?;
+        write!(
+            f,
+            "goodput out {out:.0} % of {sent:.0} Mb/s, in {back:.0} % of {received:.0}; buffers {} KiB; ",
+            self.buffers() >> 10
+        )?;
         write!(f, "at most {} connections ({} half-open), ", most.connections, most.half_open)?;
         write!(f, "{} in TIME-WAIT, {} KiB of fragments, ", most.time_wait, most.reassembly >> 10)?;
         write!(f, "{} neighbours; answers {} frames, ", most.neighbors, attacked.answers.0)?;
-        write!(f, "{} of {} bytes; ", attacked.answers.1, attacked.frames.1)?;
+        write!(
+            f,
+            "{} of {} bytes, and {} ACKs to B; ",
+            attacked.answers.1,
+            attacked.frames.1,
+            self.acknowledgements()
+        )?;
         if let Some(cost) = self.cost() {
             write!(f, "{:.1} us a frame; ", cost.as_nanos() as f64 / 1_000.0)?;
         }

@@ -208,7 +208,7 @@ impl Tcp {
     }
 
     /// The window it was given.
-    pub(super) fn window(&self) -> Option<u16> {
+    pub(crate) fn window(&self) -> Option<u16> {
         self.window
     }
 

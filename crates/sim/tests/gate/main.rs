@@ -2,4 +2,7 @@
 //!
 //! What each has come to is said in `docs/reliability.md`; `cargo test -p sunstar-sim --test gate -- --nocapture` prints it.
 
+mod floods;
 mod forged;
+mod malformed;
+mod memory;
