@@ -55,6 +55,7 @@ pub struct Gate {
     buffers: usize,
     answers: f64,
     counters: Vec<&'static str>,
+    preparation: Box<dyn Fn(&mut Host)>,
     service: Service,
 }
 
@@ -81,6 +82,7 @@ impl Gate {
             buffers: 256 << 10,
             answers: 1.0,
             counters: Vec::new(),
+            preparation: Box::new(|_| {}),
             service: Box::new(|_, _| true),
         }
     }
@@ -133,6 +135,12 @@ impl Gate {
         self
     }
 
+    /// What A does before all begins.
+    pub fn prepared(mut self, preparation: impl Fn(&mut Host) + 'static) -> Self {
+        self.preparation = Box::new(preparation);
+        self
+    }
+
     /// What A's application does with a connection it has accepted on [`PORT`]; whether the connection stays open until
     /// the attack is over. Without a word it reads what comes.
     pub fn serves(mut self, service: impl Fn(&mut Host, ConnectionKey) -> bool + 'static) -> Self {
@@ -162,6 +170,7 @@ impl Gate {
             .each(|host| host.rate = Some(Self::BANDWIDTH))
             .build();
         let listener = pair.a.listen(PORT);
+        (self.preparation)(&mut pair.a);
         let mut healthy = Healthy::open(&mut pair);
         pair.drive_for(ms(100));
         let ear = Rc::new(RefCell::new(Ear::new(&pair, healthy.ends.0)));
@@ -212,6 +221,7 @@ impl Gate {
         let left = Holdings::of(&pair.a);
         healthy.say_more(&mut pair);
         pair.drop_no_more();
+        pair.a.shard_mut().dhcp_release();
         pair.finish();
         Run { goodput, before, most, left, moved, cpu, frames, answers, acknowledgements, lasted: self.lasts }
     }

@@ -170,7 +170,8 @@ impl fmt::Display for Verdict {
             write!(f, "{:.1} us a frame; ", cost.as_nanos() as f64 / 1_000.0)?;
         }
         let drops = attacked.moved.iter().filter(|(name, count)| {
-            (name.starts_with("drops.") || name.ends_with("challenge_acks")) && **count > alone.moved(name)
+            ["drops.", "dhcp.ignored", "tcp.challenge_acks"].iter().any(|it| name.starts_with(it))
+                && **count > alone.moved(name)
         });
         let counted: Vec<_> = drops.map(|(name, count)| format!("{name} {count}")).collect();
         write!(f, "{}", counted.join(", "))

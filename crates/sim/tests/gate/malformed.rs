@@ -1,8 +1,10 @@
 //! What cannot be: lengths that lie, options without end, fragments that contradict each other.
 
 use sunstar_packet::{ChecksumNote, Notes, Segmentation, SegmentationKind};
+use sunstar_sim::decode::{Body, Transport};
 use sunstar_sim::gate::{Attacker, Gate};
 use sunstar_sim::{Script, ack, data, secs, syn, tcp};
+use sunstar_stack::{Applied, DhcpConfig, DhcpFilter};
 use sunstar_wire::Protocol;
 
 /// A frame of each protocol that A would answer, or take.
@@ -131,6 +133,39 @@ fn tcp_options_without_end_cost_no_more_than_their_bytes() {
             attacker.send(frame);
         }
     });
+}
+
+#[test]
+fn a_dhcp_client_hears_nothing_in_what_is_for_others_or_cannot_be_read() {
+    let gate = Gate::new("DHCP").config(|config| config.neighbor.announcements = 0).answers(0.001);
+    let gate = gate.counts("dhcp.ignored_transaction").counts("dhcp.ignored_malformed").prepared(|host| {
+        host.shard_mut().install_filter(Box::new(DhcpFilter));
+        host.shard_mut()
+            .dhcp_start(&DhcpConfig::default(), None, Applied::default())
+            .expect("the only shard configures all");
+    });
+    let mut asked = [0; 4];
+    let verdict = gate.withstands(|attacker| {
+        for frame in &attacker.heard {
+            if let Body::Ip(_, Transport::Udp { payload, .. }) = &frame.body {
+                asked.copy_from_slice(&payload[4..8]);
+            }
+        }
+        // The client's own transaction with options of every kind and length, and others' with sound ones.
+        let ours = attacker.moment % 2 == 0;
+        let xid = if ours { asked } else { attacker.random.next_u32().to_be_bytes() };
+        let mut message =
+            [&[2, 1, 6, 0][..], &xid, &[0; 8], &[10, 0, 0, 77, 10, 0, 0, 66, 0, 0, 0, 0]].concat();
+        message.extend([&[0x02, 0, 0, 0, 0, 1][..], &[0; 202], &[99, 130, 83, 99]].concat());
+        if ours {
+            message.extend(options(attacker.moment / 2 * 5));
+        } else {
+            message.extend([53, 1, 2, 54, 4, 10, 0, 0, 66, 51, 4, 0, 0, 0, 100, 255]);
+        }
+        let envelope = attacker.envelope.to_address([10, 0, 0, 77].into());
+        attacker.send(envelope.udp(67, 68, &message));
+    });
+    assert_eq!(verdict.attacked.moved("dhcp.offers_received"), 0);
 }
 
 #[test]

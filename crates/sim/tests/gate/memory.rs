@@ -74,6 +74,25 @@ fn peers_that_read_nothing_are_kept_and_harm_nobody() {
 }
 
 #[test]
+fn peers_that_read_nothing_take_no_buffers_from_others_when_they_have_taken_all_they_may() {
+    // Twice what the pool has is written to a thousand of them.
+    let gate = Gate::new("slow readers beyond the pool").forgets_within(R2).buffers(32 << 20);
+    let bytes = noise(64 << 10, 1);
+    let gate = gate.answers(2.0).serves(move |host, connection| {
+        host.send(connection, &bytes);
+        true
+    });
+    let verdict = gate.withstands(|attacker| {
+        let port = 1_024 + (attacker.moment % 1_000) as u16;
+        if attacker.join(port, tcp().mss(1_460).win(0)) {
+            attacker.say(port, ack(1).seq(1).win(0));
+        }
+    });
+    assert_eq!(verdict.attacked.most.connections, 1_001);
+    assert!(verdict.attacked.most.buffers > 24 << 20, "the pool was used up: {verdict}");
+}
+
+#[test]
 fn reports_of_every_other_piece_are_bounded_whatever_the_segment_size() {
     // SACK panic and its kin, CVE-2019-11477, 11478 and 11479.
     let gate = Gate::new("SACK panic: MSS 0, 1, 48").buffers(4 << 20).forgets_within(R2).answers(8.0);

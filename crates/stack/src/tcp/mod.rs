@@ -18,7 +18,7 @@ mod rtt;
 mod send_buffer;
 mod time_wait;
 mod timers;
-mod tuple;
+pub(crate) mod tuple;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
