@@ -12,11 +12,13 @@
 //!   connections stay within their configured caps. When the attacker has fallen silent and the time given has passed,
 //!   buffers, connections and reassembly are where they were before.
 //! - **Counters**: those that are named have to move.
-//! - **Work**: frames that A answers, acknowledgements to B beyond the usual among them: at most as many as are given, for
-//!   each of the attacker's; turns, at most eight for each. A's core takes a microsecond for each frame received or built, and its receive ring holds 1,024 frames, so that
-//!   an attack which makes A work takes the core away from the healthy flow, as it would in the world. And the thread's
-//!   processor time in both runs, as the kernel counts it: what the attack adds may be no more than 20 us for each of its
-//!   frames, the simulator's own share in it included. At 10,000 frames a second that is a fifth of a core.
+//! - **Work**: A's answers, acknowledgements to B beyond the usual among them, for each of the attacker's frames at most as
+//!   many as are given; turns, eight at most. A's core takes a microsecond for each frame received or built (about what
+//!   `docs/performance.md` has measured), and its receive ring holds 1,024 frames, so that an attack which makes A work
+//!   takes the core away from the healthy flow, as it would in the world. And the thread's processor time in both runs, as
+//!   the kernel counts it, the simulator's own share included: what the attack adds for each of its frames may be no more
+//!   than five times what a frame of the healthy flow costs when it is alone. That is no wall time, and no matter of how
+//!   fast the machine is; it is not quite the same each time either, and the bound leaves room for that.
 //! - **No panic, no hang**: tests run with overflow checks, and a host that turns in circles ends the scenario.
 //!
 //! What it does not measure: the heap (of what lies there, it counts the entries); how long a single turn takes; the

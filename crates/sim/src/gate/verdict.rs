@@ -108,14 +108,27 @@ impl Verdict {
         Some(with.saturating_sub(without) / u32::try_from(self.attacked.frames.0.max(1)).ok()?)
     }
 
+    /// The part of a core that the attack takes, the simulator's share included.
+    pub fn share(&self) -> Option<f64> {
+        let (with, without) = self.attacked.cpu.zip(self.alone.cpu)?;
+        Some(with.saturating_sub(without).as_secs_f64() / self.attacked.lasted.as_secs_f64())
+    }
+
+    /// How much dearer one of the attacker's frames is than one of those that A exchanges with B alone. Both are
+    /// measured on the same core, as fast or slow as it is.
+    pub fn dearness(&self) -> Option<f64> {
+        let frames = self.alone.moved("ip.received") + self.alone.moved("ip.sent");
+        Some(self.cost()?.as_secs_f64() * frames as f64 / self.alone.cpu?.as_secs_f64())
+    }
+
     #[track_caller]
     pub(super) fn judge(&self, gate: &Gate) {
         /// The part of its goodput that a healthy flow has to keep.
         const KEPT: f64 = 0.8;
         /// Answers, and turns, that are no matter of the attack's rate.
         const SLACK: f64 = 16.0;
-        /// Processor time for a frame at most.
-        const COST: Duration = Duration::from_micros(20);
+        /// How much dearer than a healthy frame the attacker's may be.
+        const DEARNESS: f64 = 5.0;
 
         let Run { before, most, left, frames, answers, .. } = &self.attacked;
         let config = &gate.host.shard;
@@ -139,7 +152,7 @@ impl Verdict {
         assert!(answers <= gate.answers * attacked + SLACK, "too many answers: {self}");
         let turns = |run: &Run| run.moved("turns") as f64;
         assert!(turns(&self.attacked) - turns(&self.alone) <= 8.0 * attacked + SLACK, "it turns: {self}");
-        assert!(self.cost().is_none_or(|cost| cost <= COST), "it costs too much: {self}");
+        assert!(self.dearness().is_none_or(|times| times <= DEARNESS), "it costs too much: {self}");
     }
 }
 
@@ -166,8 +179,12 @@ impl fmt::Display for Verdict {
             attacked.frames.1,
             self.acknowledgements()
         )?;
-        if let Some(cost) = self.cost() {
-            write!(f, "{:.1} us a frame; ", cost.as_nanos() as f64 / 1_000.0)?;
+        if let Some((cost, dearness)) = self.cost().zip(self.dearness()) {
+            write!(
+                f,
+                "{:.1} us a frame, {dearness:.1} of a healthy one's; ",
+                cost.as_nanos() as f64 / 1_000.0
+            )?;
         }
         let drops = attacked.moved.iter().filter(|(name, count)| {
             ["drops.", "dhcp.ignored", "tcp.challenge_acks"].iter().any(|it| name.starts_with(it))

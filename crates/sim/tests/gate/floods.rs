@@ -118,6 +118,17 @@ fn questions_in_anybodys_name_move_no_binding() {
 }
 
 #[test]
+fn claims_to_our_own_address_are_answered_once_in_ten_seconds() {
+    // RFC 5227 section 2.4.
+    let gate = Gate::new("ARP, our own address").answers(0.001).counts("control.address_conflicts");
+    gate.withstands(|attacker| {
+        let ours = attacker.envelope.destination;
+        attacker.envelope.source_mac[4] = attacker.moment as u8;
+        attacker.send(attacker.envelope.arp(attacker.moment % 2 == 0, ours, ours));
+    });
+}
+
+#[test]
 fn packets_from_neighbours_that_are_not_there_fill_the_cache_and_evict_nobody() {
     let gate = Gate::new("scan of the link").config(|config| config.neighbor.max_entries = 64);
     let gate = gate.buffers(1 << 20).forgets_within(secs(10)).counts("drops.host_unreachable");

@@ -6,3 +6,4 @@ mod floods;
 mod forged;
 mod malformed;
 mod memory;
+mod page;
