@@ -276,7 +276,7 @@ fn fragments_of_eight_bytes_are_no_cheaper_than_others() {
 
 #[test]
 fn what_a_device_says_of_a_frame_that_cannot_be_harms_nothing() {
-    let gate = Gate::new("offload metadata lies");
+    let gate = Gate::new("offload metadata lies").counts("drops.tcp_no_connection");
     gate.withstands(|attacker| {
         let frame = sound(attacker);
         let number = |attacker: &mut Attacker| match attacker.random.below(4) {

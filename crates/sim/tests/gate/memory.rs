@@ -79,7 +79,7 @@ fn peers_that_read_nothing_take_no_buffers_from_others_when_they_have_taken_all_
     // Twice what the pool has is written to a thousand of them.
     let gate = Gate::new("slow readers beyond the pool").forgets_within(R2).buffers(32 << 20);
     let bytes = noise(64 << 10, 1);
-    let gate = gate.answers(2.0).serves(move |host, connection| {
+    let gate = gate.answers(2.0).counts("tcp.window_probes").serves(move |host, connection| {
         host.send(connection, &bytes);
         true
     });
@@ -137,8 +137,11 @@ fn connections_that_are_closed_at_once_are_remembered_up_to_a_cap() {
 #[test]
 fn a_remembered_connection_ends_for_nobody_and_answers_twice_a_second() {
     // TIME-WAIT assassination, RFC 1337.
-    let gate =
-        Gate::new("TIME-WAIT assassination").forgets_within(secs(70)).answers(0.001).serves(|_, _| false);
+    let gate = Gate::new("TIME-WAIT assassination")
+        .forgets_within(secs(70))
+        .answers(0.001)
+        .counts("drops.tcp_unacceptable")
+        .serves(|_, _| false);
     let verdict = gate.withstands(|attacker| {
         attacker.join(4_000, tcp().mss(1_460));
         for port in ports(attacker, |it| it.has(TcpFlags::FIN)) {
