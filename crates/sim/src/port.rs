@@ -27,7 +27,7 @@ pub(crate) struct Port {
     /// Frames the transmit ring holds.
     pub(crate) ring: usize,
     /// Frames the receive ring holds.
-    pub(crate) receive_ring: usize,
+    pub(crate) receive_ring: u32,
     /// Whether the transmit ring takes anything at all.
     pub(crate) stalled: bool,
     /// Whether there is a carrier.
@@ -55,7 +55,7 @@ impl Port {
             capabilities,
             rate: None,
             ring: 256,
-            receive_ring: usize::MAX,
+            receive_ring: u32::MAX,
             stalled: false,
             up: true,
             failed: false,
@@ -72,7 +72,7 @@ impl Port {
 
     /// Puts a frame on the receive ring, if it has a place for it.
     pub(crate) fn deliver(&mut self, frame: Loan) {
-        if self.inbox.len() < self.receive_ring {
+        if self.inbox.len() < self.receive_ring as usize {
             self.inbox.push_back(frame);
         }
     }

@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn tuples_chosen_to_collide_without_the_key_are_spread_evenly_with_it() {
         let guessed = Keyed::new(&mut Random::from_seed(1));
-        let collide = |tuple: &Tuple| guessed.hash_one(tuple) % 64 == 0;
+        let collide = |tuple: &Tuple| guessed.hash_one(tuple).is_multiple_of(64);
         let chosen: Vec<_> = tuples().filter(collide).take(100_000).collect();
         let places = 1 << 17;
         assert!(fullest(&guessed, &chosen, places) > 40, "with the key they were chosen for, they pile up");

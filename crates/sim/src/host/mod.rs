@@ -45,7 +45,7 @@ pub struct HostConfig {
     /// Bits a second its device sends; without an end if `None`.
     pub rate: Option<u64>,
     /// Frames its device's receive ring holds; what comes on top is lost.
-    pub receive_ring: usize,
+    pub receive_ring: u32,
     /// How long its core takes for each frame that a turn receives or builds. By default no time at all.
     pub frame_cost: Duration,
     /// The settings of its shard.
@@ -75,7 +75,7 @@ impl HostConfig {
             offloads: false,
             ring: 256,
             rate: None,
-            receive_ring: usize::MAX,
+            receive_ring: u32::MAX,
             frame_cost: Duration::ZERO,
             shard: quiet(ShardConfig::default()),
             pool: PoolConfig {
