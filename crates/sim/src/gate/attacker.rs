@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
-use sunstar_packet::Notes;
+use sunstar_packet::{Notes, SizeClass};
 use sunstar_stack::ConnectionKey;
 use sunstar_stack::random::Random;
 use sunstar_wire::tcp::TcpFlags;
@@ -236,7 +236,7 @@ impl<'a> Wire<'a> {
     }
 
     /// What the attacker says at this moment.
-    pub(super) fn frames(&mut self) -> Vec<(Vec<u8>, Notes)> {
+    fn frames(&mut self) -> Vec<(Vec<u8>, Notes)> {
         let Self { attacker, ear, act, sent } = self;
         let mut ear = ear.borrow_mut();
         attacker.flow = ear.flow;
@@ -252,5 +252,20 @@ impl<'a> Wire<'a> {
         sent.0 += frames.len() as u64;
         sent.1 += frames.iter().map(|(frame, _)| frame.len() as u64).sum::<u64>();
         frames
+    }
+
+    /// One moment: the attacker hears what was said since the last one, and says what it will.
+    pub(super) fn act(&mut self, pair: &mut Pair) {
+        for (frame, notes) in self.frames() {
+            // A host without a free buffer has none for the device either: the frame is lost on its ring.
+            if pair.a.pool().free(SizeClass::Small) == 0 {
+                continue;
+            }
+            if notes == Notes::default() {
+                pair.inject(Side::A, &frame);
+            } else {
+                pair.a.receive_frame(&frame, notes);
+            }
+        }
     }
 }

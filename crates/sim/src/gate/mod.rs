@@ -26,19 +26,17 @@
 //! core charges every frame the same: that one frame costs more than another shows in the processor time only.
 
 mod attacker;
+mod healthy;
+mod scene;
 mod verdict;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use sunstar_packet::{Notes, SizeClass};
 use sunstar_stack::time::Duration;
 use sunstar_stack::{ConnectionKey, ShardConfig};
 
 use crate::host::{Host, HostConfig};
-use crate::{Pair, Side, ms, secs};
+use crate::{Side, secs};
 pub use attacker::{Attacker, Flow};
-use attacker::{Ear, Wire};
+use scene::Scene;
 pub use verdict::{Holdings, Run, Verdict};
 
 /// The port on which A serves whoever comes.
@@ -62,13 +60,6 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// How often memory is looked at, and the healthy flow's applications read and write.
-    const TICK: Duration = ms(1);
-    /// Bytes the healthy flow's applications have ready to be written.
-    const READY: usize = 1 << 20;
-    /// The rate of both devices, in bits a second.
-    const BANDWIDTH: u64 = 100_000_000;
-
     /// An attack by its name: 10,000 frames a second for three seconds, one answer for each at most, 256 KiB of buffers:
     /// by so much the healthy flow's own differ from run to run.
     pub fn new(name: &'static str) -> Self {
@@ -164,136 +155,17 @@ impl Gate {
         verdict
     }
 
-    fn run(&self, attack: Option<&mut dyn FnMut(&mut Attacker)>) -> Run {
-        let a = self.host.clone();
-        let mut pair = Pair::builder()
-            .latency(ms(1))
-            .host(Side::A, |host| *host = a)
-            .each(|host| host.rate = Some(Self::BANDWIDTH))
-            .build();
-        let listener = pair.a.listen(PORT);
-        (self.preparation)(&mut pair.a);
-        let mut healthy = Healthy::open(&mut pair);
-        pair.drive_for(ms(100));
-        let ear = Rc::new(RefCell::new(Ear::new(&pair, healthy.ends.0)));
-        let hears = Rc::clone(&ear);
-        pair.drop_if(move |side, frame| side == Side::A && hears.borrow_mut().hear(frame));
-        let before = Holdings::of(&pair.a);
-        let (counters, cpu) = (*pair.a.counters(), processor_time());
-        let mut attacker = attack.map(|act| Wire::new(&pair, Rc::clone(&ear), act));
-
-        let start = pair.now();
-        let (mut next, mut tick, end) = (start, start, start + self.lasts);
-        let (mut most, mut moments, mut open) = (before, 0, Vec::new());
-        while pair.now() < end {
-            if pair.now() >= tick {
-                tick = pair.now() + Self::TICK;
-                healthy.keep_going(&mut pair);
-                most = most.most(&Holdings::of(&pair.a));
-            }
-            if pair.now() >= next {
-                moments += 1;
-                next = start + Duration::from_micros(moments * 1_000_000 / self.rate);
-                if let Some(attacker) = &mut attacker {
-                    attacker.act(&mut pair);
-                }
-            }
-            let until = tick.min(next).min(end);
-            pair.drive_for(until.saturating_since(pair.now()));
-            while let Some(connection) = pair.a.try_accept(listener) {
-                if (self.service)(&mut pair.a, connection) {
-                    open.push(connection);
-                } else {
-                    pair.a.close(connection);
-                }
-            }
-        }
-        most = most.most(&Holdings::of(&pair.a));
-        let goodput = healthy.goodput(&mut pair);
-        let moved = verdict::moved(&counters, pair.a.counters());
+    fn run<'a>(&'a self, attack: Option<&'a mut dyn FnMut(&mut Attacker)>) -> Run {
+        let mut scene = Scene::new(self, attack);
+        let (before, counters, cpu) = (scene.most, *scene.pair.a.counters(), processor_time());
+        scene.play();
         let cpu = cpu.zip(processor_time()).map(|(from, to)| to.saturating_sub(from));
-        let frames = attacker.as_ref().map_or((0, 0), |attacker| attacker.sent);
-        let (answers, acknowledgements) = (ear.borrow().answers, ear.borrow().acknowledgements);
-
-        // The attacker is gone, and so is what served it.
-        drop(attacker);
-        open.into_iter().for_each(|connection| pair.a.close(connection));
-        healthy.drain(&mut pair);
-        pair.drive_for(self.forgets_within);
-        let left = Holdings::of(&pair.a);
-        healthy.say_more(&mut pair);
-        pair.drop_no_more();
-        pair.a.shard_mut().dhcp_release();
-        pair.finish();
+        let moved = verdict::moved(&counters, scene.pair.a.counters());
+        let (goodput, most) = (scene.healthy.read, scene.most);
+        let frames = scene.attacker.as_ref().map_or((0, 0), |attacker| attacker.sent);
+        let (answers, acknowledgements) = (scene.ear.borrow().answers, scene.ear.borrow().acknowledgements);
+        let left = scene.end();
         Run { goodput, before, most, left, moved, cpu, frames, answers, acknowledgements, lasted: self.lasts }
-    }
-}
-
-/// The healthy flow: A and B send each other the same endless pattern.
-struct Healthy {
-    ends: (ConnectionKey, ConnectionKey),
-    /// Bytes written, and read at the other end, by A and by B.
-    written: [usize; 2],
-    read: [usize; 2],
-}
-
-impl Healthy {
-    fn open(pair: &mut Pair) -> Self {
-        let ends = pair.open();
-        Self { ends, written: [0; 2], read: [0; 2] }
-    }
-
-    /// Bytes of the pattern from a position on.
-    fn pattern(from: usize, len: usize) -> impl Iterator<Item = u8> {
-        (from..from + len).map(|at| (at % 251) as u8)
-    }
-
-    fn keep_going(&mut self, pair: &mut Pair) {
-        for (side, written) in [Side::A, Side::B].into_iter().zip(&mut self.written) {
-            let connection = if side == Side::A { self.ends.0 } else { self.ends.1 };
-            let host = pair.host(side);
-            if host.unwritten(connection) < Gate::READY {
-                let bytes: Vec<u8> = Self::pattern(*written, Gate::READY).collect();
-                host.send(connection, &bytes);
-                *written += bytes.len();
-            }
-        }
-        self.read(pair);
-    }
-
-    /// Reads at both ends what has come, and sees that it is what was written.
-    fn read(&mut self, pair: &mut Pair) {
-        let came = [pair.b.take_received(self.ends.1), pair.a.take_received(self.ends.0)];
-        for (read, bytes) in self.read.iter_mut().zip(came) {
-            assert!(
-                bytes.iter().copied().eq(Self::pattern(*read, bytes.len())),
-                "the healthy flow's bytes are changed behind byte {read}"
-            );
-            *read += bytes.len();
-        }
-    }
-
-    /// Bytes that A has given B, and B A, while it lasted.
-    fn goodput(&mut self, pair: &mut Pair) -> [usize; 2] {
-        self.read(pair);
-        self.read
-    }
-
-    /// Until all that was written has been read.
-    fn drain(&mut self, pair: &mut Pair) {
-        let end = pair.now() + secs(60);
-        while self.read != self.written {
-            assert!(pair.now() < end, "the healthy flow is stuck: {:?} of {:?}", self.read, self.written);
-            pair.drive_for(ms(10));
-            self.read(pair);
-        }
-        pair.drive_for(ms(500));
-    }
-
-    /// It is still as it should be: a little more crosses both ways.
-    fn say_more(&mut self, pair: &mut Pair) {
-        self.keep_going(pair);
-        self.drain(pair);
     }
 }
 
@@ -302,38 +174,4 @@ fn processor_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanos = text.split_whitespace().next()?.parse().ok()?;
     Some(Duration::from_nanos(nanos))
-}
-
-impl Wire<'_> {
-    /// One moment: the attacker hears what was said since the last one, and says what it will.
-    fn act(&mut self, pair: &mut Pair) {
-        for (frame, notes) in self.frames() {
-            // A host without a free buffer has none for the device either: the frame is lost on its ring.
-            if pair.a.pool().free(SizeClass::Small) == 0 {
-                continue;
-            }
-            if notes == Notes::default() {
-                pair.inject(Side::A, &frame);
-            } else {
-                pair.a.receive_frame(&frame, notes);
-            }
-        }
-    }
-}
-
-impl Holdings {
-    fn of(host: &Host) -> Self {
-        let (pool, shard) = (host.pool(), host.shard());
-        pool.collect();
-        let bytes = |class: SizeClass| pool.out(class) * pool.capacity(class);
-        Self {
-            buffers: bytes(SizeClass::Small) + bytes(SizeClass::Staging),
-            connections: shard.socket_counts().connections,
-            half_open: shard.tcp_listeners().map(|it| it.half_open).sum(),
-            time_wait: shard.tcp_time_wait(),
-            reassembly: shard.reassembly().held,
-            neighbors: shard.neighbors().count(),
-            path_mtus: shard.path_mtus().count(),
-        }
-    }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sunstar_packet::SizeClass;
 use sunstar_stack::Counters;
 use sunstar_stack::time::Duration;
 
 use super::Gate;
+use crate::host::Host;
 
 /// What a shard holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,22 @@ pub struct Holdings {
 }
 
 impl Holdings {
+    /// What a host holds now.
+    pub(super) fn of(host: &Host) -> Self {
+        let (pool, shard) = (host.pool(), host.shard());
+        pool.collect();
+        let bytes = |class: SizeClass| pool.out(class) * pool.capacity(class);
+        Self {
+            buffers: bytes(SizeClass::Small) + bytes(SizeClass::Staging),
+            connections: shard.socket_counts().connections,
+            half_open: shard.tcp_listeners().map(|it| it.half_open).sum(),
+            time_wait: shard.tcp_time_wait(),
+            reassembly: shard.reassembly().held,
+            neighbors: shard.neighbors().count(),
+            path_mtus: shard.path_mtus().count(),
+        }
+    }
+
     /// The larger of each.
     pub(super) fn most(&self, other: &Self) -> Self {
         Self {
