@@ -20,6 +20,8 @@
 //! pair.finish();
 //! ```
 //!
+//! A [`gate::Gate`] puts a host under attack while it serves a healthy flow, and says what that came to.
+//!
 //! Every frame that leaves a host is read by an independent parser, and its connections are watched from outside;
 //! what they may not do ends the scenario with a dump. At the end of each scenario all sockets are closed, and
 //! every buffer has to be home.
@@ -31,6 +33,7 @@ pub mod craft;
 pub mod decode;
 pub mod explore;
 mod frame;
+pub mod gate;
 mod host;
 mod link;
 mod machine;
@@ -53,7 +56,7 @@ pub use host::{Host, HostConfig};
 pub use link::{Bursts, Impairments, LinkCounters};
 pub use machine::{MachineConfig, Nic};
 pub use pair::{Pair, PairBuilder};
-pub use script::{Heard, Script, ScriptBuilder, Tcp, tcp};
+pub use script::{Heard, Script, ScriptBuilder, Tcp, ack, data, fin, rst, syn, syn_ack, tcp};
 pub use trace::{Fate, Trace};
 pub use world::{Foreign, World};
 

@@ -25,6 +25,8 @@ pub(crate) struct Port {
     pub(crate) rate: Option<u64>,
     /// Frames the transmit ring holds.
     pub(crate) ring: usize,
+    /// Frames the receive ring holds.
+    pub(crate) receive_ring: u32,
     /// Whether the transmit ring takes anything at all.
     pub(crate) stalled: bool,
     /// Whether there is a carrier.
@@ -52,6 +54,7 @@ impl Port {
             capabilities,
             rate: None,
             ring: 256,
+            receive_ring: u32::MAX,
             stalled: false,
             up: true,
             failed: false,
@@ -66,18 +69,34 @@ impl Port {
         }
     }
 
-    /// Puts a frame on the receive ring, in a buffer of the host's. Without one it is lost, as on a card.
+    /// Puts a frame on the receive ring, in a buffer of the host's. Without one, or without a place on the ring, it is lost, as
+    /// on a card.
     pub(crate) fn deliver(&mut self, pool: &Pool, frame: &[u8], notes: Notes) {
-        if self.failed {
+        self.deliver_before(pool, (frame, &[]), notes);
+    }
+
+    /// The same with other bytes behind the frame, in the same memory.
+    pub(crate) fn deliver_before(&mut self, pool: &Pool, (frame, behind): (&[u8], &[u8]), notes: Notes) {
+        if self.failed || self.inbox.len() >= self.receive_ring as usize {
             return;
         }
-        let Some(buffer) = pool.copy_of(frame) else {
+        let buffer = match behind {
+            [] => pool.copy_of(frame),
+            _ => pool.copy_of(&[frame, behind].concat()),
+        };
+        let Some(mut buffer) = buffer else {
             self.counters.no_buffer += 1;
             return;
         };
+        buffer.truncate(frame.len());
         let mut packet = Packet::new(buffer);
         packet.notes = notes;
         self.inbox.push_back(packet);
+    }
+
+    /// Frames that went through it, both ways.
+    pub(crate) fn frames(&self) -> u64 {
+        self.counters.received + self.counters.sent
     }
 
     /// Whether a frame waits on the receive ring.

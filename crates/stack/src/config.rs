@@ -348,7 +348,8 @@ pub struct TcpConfig {
     pub syn_backlog: usize,
     /// Connections that finish without an owner at most; one more is reset when it is closed.
     pub max_orphans: usize,
-    /// How long a connection without an owner may take to hand over what was written.
+    /// How long a connection without an owner waits for the peer's FIN, once all that was written is acknowledged. Until
+    /// then it has as long as any other has (`retries`).
     pub orphan_timeout: Duration,
     /// The least MSS a peer's option is taken at (CVE-2019-11479).
     pub min_mss: u16,

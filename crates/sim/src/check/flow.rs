@@ -38,6 +38,8 @@ struct Flow {
     acknowledged: Option<SeqNumber>,
     /// The furthest right edge of the peer's window that reached us.
     may_send_to: Option<SeqNumber>,
+    /// The end of the furthest segment we have sent.
+    sent: Option<SeqNumber>,
     /// The end of the furthest segment that reached us.
     reached: Option<SeqNumber>,
     /// Where the peer's FIN ends, once that reached us.
@@ -82,15 +84,20 @@ impl Flows {
             // What came before the connection's own SYN says nothing about it.
             flow.reached = flow.reached.filter(|_| flow.peer.is_some());
         }
+        let edge = flow.acknowledged.or(flow.reached);
         flow.reached = match flow.reached {
             // What is further ahead than any window is no part of the stream.
-            Some(reached) if end.before(reached) || end - reached > MAX_AHEAD => Some(reached),
+            Some(reached) if end.before(reached) || edge.is_some_and(|edge| end - edge > MAX_AHEAD) => {
+                Some(reached)
+            }
             _ => Some(end),
         };
         if segment.has(TcpFlags::FIN) {
             flow.fin_end = Some(end);
         }
-        if segment.has(TcpFlags::ACK) {
+        // An acknowledgement of what was never sent is nobody's, and says nothing of a window.
+        let of_ours = flow.sent.is_none_or(|sent| !SeqNumber(segment.ack).after(sent));
+        if segment.has(TcpFlags::ACK) && of_ours {
             let edge = SeqNumber(segment.ack) + (u32::from(segment.window) << flow.scale_of(segment));
             flow.may_send_to = Some(flow.may_send_to.map_or(edge, |furthest| furthest.max(edge)));
         }
@@ -125,6 +132,8 @@ impl Flows {
             return Ok(());
         }
         flow.on_syn_or_first(segment);
+        let end = SeqNumber(segment.seq) + segment.seq_len();
+        flow.sent = Some(flow.sent.map_or(end, |sent| sent.max(end)));
         flow.check_mss(segment, notes, self.mtu, self.min_mss)?;
         flow.check_acknowledgement(segment)?;
         flow.check_window(segment)?;

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use sunstar_packet::{Capabilities, Medium, Memory, Notes, Pool, PoolConfig, SegmentationOffload, SizeClass};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
-use sunstar_stack::time::Instant;
+use sunstar_stack::time::{Duration, Instant};
 use sunstar_stack::{
     Alone, Configuration, Counters, InterfaceAddress, InterfaceId, Next, Route, Shard, ShardConfig,
     ShardSetup,
@@ -43,6 +43,10 @@ pub struct HostConfig {
     pub ring: usize,
     /// Bits a second its device sends; without an end if `None`.
     pub rate: Option<u64>,
+    /// Frames its device's receive ring holds; what comes on top is lost.
+    pub receive_ring: u32,
+    /// How long its core takes for each frame that a turn receives or builds. By default no time at all.
+    pub frame_cost: Duration,
     /// The settings of its shard.
     pub shard: ShardConfig,
     /// Its buffers.
@@ -70,6 +74,8 @@ impl HostConfig {
             offloads: false,
             ring: 256,
             rate: None,
+            receive_ring: u32::MAX,
+            frame_cost: Duration::ZERO,
             shard: quiet(ShardConfig::default()),
             pool: PoolConfig {
                 small_count: 8_192,
@@ -134,6 +140,9 @@ pub struct Host {
     failure: Option<String>,
     /// Whether its core does something else: it takes no turn.
     suspended: bool,
+    frame_cost: Duration,
+    /// When its core is done with the last turn, if that took time.
+    working_until: Option<Instant>,
 }
 
 impl Host {
@@ -155,7 +164,7 @@ impl Host {
             now: config.start,
         });
         let mut port = Port::new(device);
-        (port.ring, port.rate) = (config.ring, config.rate);
+        (port.ring, port.rate, port.receive_ring) = (config.ring, config.rate, config.receive_ring);
         Self {
             name,
             address: config.address,
@@ -170,6 +179,8 @@ impl Host {
             application: Application::default(),
             failure: None,
             suspended: false,
+            frame_cost: config.frame_cost,
+            working_until: None,
         }
     }
 
@@ -265,6 +276,7 @@ impl Host {
     pub(crate) fn is_busy(&self) -> bool {
         self.failure.is_none()
             && !self.suspended
+            && self.working_until.is_none()
             && (self.touched
                 || self.next.busy
                 || self.port.has_received()
@@ -283,6 +295,9 @@ impl Host {
         if self.suspended {
             return None;
         }
+        if self.working_until.is_some() {
+            return self.working_until;
+        }
         let timer = self.next.deadline.filter(|_| self.failure.is_none());
         timer.into_iter().chain(self.port.next_departure()).min()
     }
@@ -292,9 +307,10 @@ impl Host {
     /// # Panics
     /// When the host says something it must not say.
     pub(crate) fn turn(&mut self, now: Instant) -> Vec<Said> {
-        if self.suspended {
+        if self.suspended || self.working_until.is_some_and(|done| now < done) {
             return Vec::new();
         }
+        self.working_until = None;
         let timer_due = self.deadline().is_some_and(|deadline| deadline <= now);
         let may_speak = self.is_busy() || timer_due;
         if self.touched || timer_due {
@@ -304,6 +320,7 @@ impl Host {
         self.touched = false;
         self.port.now = now;
         self.port.limits = self.limits();
+        let before = self.port.frames();
         match self.shard.turn(now, &mut self.port, &mut Alone) {
             Ok(next) => self.next = next,
             Err(error) => {
@@ -311,6 +328,8 @@ impl Host {
                 self.failure.get_or_insert_with(|| error.to_string());
             }
         }
+        let work = self.frame_cost * (self.port.frames() - before) as u32;
+        self.working_until = (!work.is_zero()).then(|| now + work);
         let said = self.judge_sent(may_speak);
         self.note_delivered();
         self.attend();
@@ -364,7 +383,12 @@ impl Host {
 
     /// Puts a frame before the host as if it came from the wire. One for which there is no buffer is lost, as on a card.
     pub fn receive_frame(&mut self, frame: &[u8], notes: Notes) {
-        self.port.deliver(self.shard.pool(), frame, notes);
+        self.receive_frame_before(frame, &[], notes);
+    }
+
+    /// The same with other bytes behind the frame, in the same memory.
+    pub fn receive_frame_before(&mut self, frame: &[u8], behind: &[u8], notes: Notes) {
+        self.port.deliver_before(self.shard.pool(), (frame, behind), notes);
     }
 
     /// Sees that nothing is left behind.

@@ -17,7 +17,7 @@ use crate::decode::{Arp, Body, Decoded, Segment, Transport};
 use crate::frame::Frame;
 use crate::host::{Host, HostConfig};
 use crate::trace::{Fate, Trace};
-pub use tcp::{Tcp, tcp};
+pub use tcp::{Tcp, ack, data, fin, rst, syn, syn_ack, tcp};
 
 /// A script to be built: 10.0.0.1 before a peer at 10.0.0.2.
 #[derive(Clone, Debug)]
@@ -204,10 +204,12 @@ impl Script {
         connection
     }
 
-    /// Puts a segment before the host, and lets the host say what it has to say at once.
-    pub fn inject(&mut self, segment: Tcp) {
+    /// Puts a segment before the host, and lets the host say what it has to say at once. It gives the script back, so that
+    /// an exchange is one line: `script.inject(syn().seq(0)).expect(syn_ack().seq(0).ack(1))`.
+    pub fn inject(&mut self, segment: Tcp) -> &mut Self {
         let frame = self.frame(&segment);
         self.inject_frame(&frame);
+        self
     }
 
     /// The frame of a segment, as [`Script::inject`] would send it.
@@ -227,6 +229,13 @@ impl Script {
     pub fn inject_with(&mut self, frame: &[u8], notes: Notes) {
         self.trace.record(self.now, Side::B as u16, Fate::Injected, frame.to_vec().into());
         self.host.receive_frame(frame, notes);
+        self.settle();
+    }
+
+    /// Puts a frame before the host that other bytes follow in the same memory: nothing may ever come of those.
+    pub fn inject_before(&mut self, frame: &[u8], behind: &[u8]) {
+        self.trace.record(self.now, Side::B as u16, Fate::Injected, frame.to_vec().into());
+        self.host.receive_frame_before(frame, behind, Notes::default());
         self.settle();
     }
 

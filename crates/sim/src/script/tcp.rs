@@ -11,6 +11,36 @@ pub fn tcp() -> Tcp {
     Tcp::default()
 }
 
+/// A SYN.
+pub fn syn() -> Tcp {
+    tcp().syn()
+}
+
+/// A SYN with an acknowledgement, whose number is to be said with [`Tcp::ack`].
+pub fn syn_ack() -> Tcp {
+    syn().flag(TcpFlags::ACK)
+}
+
+/// An acknowledgement up to this number, counted from the receiver's SYN.
+pub fn ack(ack: u32) -> Tcp {
+    tcp().ack(ack)
+}
+
+/// A FIN with an acknowledgement, as every FIN on the wire has one; its number is to be said with [`Tcp::ack`].
+pub fn fin() -> Tcp {
+    tcp().fin().flag(TcpFlags::ACK)
+}
+
+/// A RST.
+pub fn rst() -> Tcp {
+    tcp().rst()
+}
+
+/// A segment with an acknowledgement, whose number is to be said with [`Tcp::ack`], and this payload.
+pub fn data(payload: &[u8]) -> Tcp {
+    tcp().flag(TcpFlags::ACK).data(payload)
+}
+
 /// A segment to be put before a host, or to be expected from it.
 ///
 /// Numbers are relative: sequence numbers to the sender's SYN, acknowledgements to the receiver's. What is
@@ -178,7 +208,7 @@ impl Tcp {
     }
 
     /// The window it was given.
-    pub(super) fn window(&self) -> Option<u16> {
+    pub(crate) fn window(&self) -> Option<u16> {
         self.window
     }
 

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use sunstar_sim::{Pair, Script, Side, ms, noise, secs, tcp, us};
+use sunstar_sim::{Pair, Script, Side, ack, data, fin, ms, noise, secs, syn, syn_ack, tcp, us};
 use sunstar_stack::{ConnectionKey, SocketError, State};
 use sunstar_wire::Protocol;
 use sunstar_wire::tcp::TcpFlags;
@@ -431,4 +431,55 @@ fn every_combination_of_flags_is_survived_in_every_state() {
             }
         }
     }
+}
+
+#[test]
+fn an_urgent_pointer_changes_nothing_in_the_stream_in_any_state() {
+    for pointer in [0, 1, 5, 6, u16::MAX] {
+        let mut script = Script::new();
+        let listener = script.host.listen(80);
+        script.inject(syn().seq(0).mss(1_460).urgent(pointer)).expect(syn_ack().seq(0).ack(1));
+        script.inject(data(b"in SYN-RECEIVED, ").seq(1).ack(1).urgent(pointer)).expect(ack(18).seq(1));
+        let connection = script.host.accept(listener);
+        script.inject(data(b"ESTABLISHED, ").seq(18).ack(1).urgent(pointer)).expect(ack(31).seq(1));
+        script.host.shutdown(connection);
+        script.expect(fin().seq(1).ack(31));
+        script.inject(data(b"FIN-WAIT-1 ").seq(31).ack(1).urgent(pointer)).expect(ack(42).seq(2));
+        script.inject(data(b"and FIN-WAIT-2").seq(42).ack(2).urgent(pointer)).expect(ack(56).seq(2));
+        script.inject(fin().seq(56).ack(2).urgent(pointer)).expect(ack(57).seq(2));
+        let stream = b"in SYN-RECEIVED, ESTABLISHED, FIN-WAIT-1 and FIN-WAIT-2";
+        assert_eq!(script.host.received(connection), stream);
+        assert!(script.host.has_ended(connection) && script.host.shard().tcp_time_wait() == 1);
+        // TIME-WAIT.
+        script.inject(ack(2).seq(57).urgent(pointer)).expect_silence(ms(100));
+    }
+}
+
+#[test]
+fn an_urgent_pointer_where_no_data_can_come_changes_nothing_either() {
+    for pointer in [0, 1, u16::MAX] {
+        let mut script = Script::new();
+        let connection = script.start_connect();
+        script.inject(ack(1).seq(0).urgent(pointer)).expect_silence(ms(10));
+        script.inject(syn_ack().seq(0).ack(1).mss(1_460).urgent(pointer)).expect(ack(1).seq(1));
+        script.inject(fin().seq(1).ack(1).urgent(pointer)).expect(ack(2).seq(1));
+        script.inject(ack(1).seq(2).urgent(pointer)).expect_silence(ms(10));
+        assert_eq!(script.host.state(connection), State::CloseWait);
+        script.host.shutdown(connection);
+        script.expect(fin().seq(1).ack(2));
+        script.inject(ack(1).seq(2).urgent(pointer)).expect_silence(ms(10));
+        assert_eq!(script.host.state(connection), State::LastAck);
+        script.inject(ack(2).seq(2).urgent(pointer)).expect_silence(ms(10));
+        assert_eq!(script.host.state(connection), State::Closed);
+        assert!(script.host.received(connection).is_empty() && script.host.error(connection).is_none());
+    }
+    // Both ends close at once: CLOSING.
+    let mut script = Script::new();
+    let connection = script.open();
+    script.host.shutdown(connection);
+    script.expect(fin().seq(1).ack(1));
+    script.inject(fin().seq(1).ack(1).urgent(1)).expect(ack(2).seq(2));
+    assert_eq!(script.host.state(connection), State::Closing);
+    script.inject(ack(2).seq(2).urgent(1)).expect_silence(ms(10));
+    assert_eq!(script.host.shard().tcp_time_wait(), 1);
 }

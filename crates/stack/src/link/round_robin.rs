@@ -44,8 +44,16 @@ impl Want {
     }
 }
 
-/// Bytes a protocol may send before the next one's turn.
-const QUANTUM: i64 = 16 << 10;
+impl Provider {
+    /// Bytes it may send before the next one's turn. What mostly answers others has an eighth of what sockets send by:
+    /// whoever asks for more than the device carries does not take it away from them.
+    const fn quantum(self) -> i64 {
+        match self {
+            Provider::Udp | Provider::Tcp => 16 << 10,
+            Provider::Neighbor | Provider::Icmp | Provider::Igmp | Provider::Dhcp => 2 << 10,
+        }
+    }
+}
 
 /// The round robin of one interface.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +75,7 @@ impl RoundRobin {
             } else if self.deficit[self.current] > 0 {
                 return Some(provider);
             } else {
-                self.deficit[self.current] += QUANTUM;
+                self.deficit[self.current] += provider.quantum();
             }
             self.current = (self.current + 1) % Provider::ALL.len();
         }
@@ -84,11 +92,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bulk_segments_do_not_starve_small_packets() {
+    fn bulk_segments_do_not_starve_small_packets_and_answers_take_an_eighth_of_what_sockets_do() {
         let interface = InterfaceId::DEVICE;
         let mut want = Want::default();
-        want.set(interface, Provider::Tcp);
-        want.set(interface, Provider::Icmp);
+        for provider in [Provider::Tcp, Provider::Udp, Provider::Icmp] {
+            want.set(interface, provider);
+        }
         let mut robin = RoundRobin::default();
         let mut sent = [0_usize; Provider::ALL.len()];
         for _ in 0..10_000 {
@@ -97,8 +106,9 @@ mod tests {
             robin.charge(provider, bytes);
             sent[provider as usize] += bytes;
         }
-        let ratio = sent[Provider::Icmp as usize] as f64 / sent[Provider::Tcp as usize] as f64;
-        assert!((0.9..1.1).contains(&ratio), "both got the same number of bytes: {ratio}");
+        let part = |provider: Provider| sent[provider as usize] as f64 / sent[Provider::Tcp as usize] as f64;
+        assert!((0.9..1.1).contains(&part(Provider::Udp)), "both got the same number of bytes: {sent:?}");
+        assert!((0.11..0.14).contains(&part(Provider::Icmp)), "an eighth: {sent:?}");
     }
 
     #[test]

@@ -6,19 +6,25 @@ use core::time::Duration;
 use crate::time::Instant;
 
 /// At most one answer each half second.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ChallengeLimit {
-    next: Option<Instant>,
+    next: Instant,
+}
+
+impl Default for ChallengeLimit {
+    fn default() -> Self {
+        Self { next: Instant::ZERO }
+    }
 }
 
 impl ChallengeLimit {
     const INTERVAL: Duration = Duration::from_millis(500);
 
     pub(crate) fn allow(&mut self, now: Instant) -> bool {
-        if self.next.is_some_and(|next| now < next) {
+        if now < self.next {
             return false;
         }
-        self.next = Some(now + Self::INTERVAL);
+        self.next = now + Self::INTERVAL;
         true
     }
 }

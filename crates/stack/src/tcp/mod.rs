@@ -18,7 +18,7 @@ mod rtt;
 mod send_buffer;
 mod time_wait;
 mod timers;
-mod tuple;
+pub(crate) mod tuple;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -76,6 +76,8 @@ pub(crate) struct Tcp {
     /// Connections that may send, by interface.
     ready: [VecDeque<ConnectionKey>; InterfaceId::COUNT],
     replies: Replies,
+    /// Whether a reply had the last turn at the device, by interface.
+    replied: [bool; InterfaceId::COUNT],
     isn: IsnGenerator,
     ports: SourcePorts,
 }
@@ -102,6 +104,7 @@ impl Tcp {
             time_wait_timer: None,
             ready: Default::default(),
             replies: Replies::default(),
+            replied: [false; InterfaceId::COUNT],
             isn: IsnGenerator::new(config.tcp.first_numbers, random),
             ports: SourcePorts::new(shard, ports.first..=ports.last, random),
         }
@@ -228,8 +231,16 @@ impl Tcp {
                 core.counters.tcp.time_wait_reused += 1;
                 self.on_unknown(core, tuple, segment, Some(above));
             }
+            Verdict::Refuse => core.counters.drops.tcp_unacceptable += 1,
+            Verdict::Acknowledge => self.acknowledge_again(core, key),
             // Without a listener a SYN from anybody would end TIME-WAIT.
-            Verdict::Acknowledge | Verdict::Reuse(_) => self.acknowledge_again(core, key),
+            Verdict::Challenge | Verdict::Reuse(_) => {
+                core.counters.drops.tcp_unacceptable += 1;
+                if self.time_wait.may_challenge(key, core.now) {
+                    core.counters.tcp.challenge_acks += 1;
+                    self.acknowledge_again(core, key);
+                }
+            }
         }
     }
 
@@ -382,8 +393,19 @@ impl Tcp {
         }
     }
 
-    /// The next segment for an interface: a reply, or one segment of the first connection on the list.
+    /// The next segment for an interface: replies and connections in turn, so that a flood of what has to be refused
+    /// does not keep connections from the device.
     pub(crate) fn next(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
+        let replied = &mut self.replied[usize::from(interface.0)];
+        *replied = !*replied;
+        if *replied {
+            self.next_reply(core, interface).or_else(|| self.next_of_connections(core, interface))
+        } else {
+            self.next_of_connections(core, interface).or_else(|| self.next_reply(core, interface))
+        }
+    }
+
+    fn next_reply(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
         while let Some(reply) = self.replies.pop(interface) {
             let Some(packet) = reply.build(&core.pool, core.config.tcp.options.into()) else {
                 core.counters.drops.no_buffer += 1;
@@ -397,6 +419,11 @@ impl Tcp {
                 return Some(addressed);
             }
         }
+        None
+    }
+
+    /// One segment of the first connection on the list.
+    fn next_of_connections(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
         while let Some(key) = self.ready[usize::from(interface.0)].pop_front() {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.listed = false;

@@ -276,8 +276,9 @@ impl Connection {
         if mtu >= largest {
             Judgement::Ignored
         } else if mtu < sizes.acknowledged && self.timeouts == 0 {
-            sizes.claim = Some((mtu, position));
-            Judgement::Later
+            // One is kept: the one whose place it takes comes to nothing, and counts in its stead.
+            let before = sizes.claim.replace((mtu, position));
+            if before.is_some() { Judgement::Ignored } else { Judgement::Later }
         } else {
             Judgement::Believed
         }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use slotmap::{SlotMap, new_key_type};
 use sunstar_wire::tcp::{SeqNumber, TcpFlags, TcpHeader, TcpOptions};
 
+use super::challenge::ChallengeLimit;
 use super::connection::Connection;
 use super::tuple::Tuple;
 use crate::time::{Duration, Instant};
@@ -23,15 +24,20 @@ pub(crate) struct Remembered {
     pub(crate) ts_recent: Option<u32>,
     pub(crate) ts_offset: u32,
     expires: Instant,
+    challenges: ChallengeLimit,
 }
 
 /// What to do about a segment for a remembered connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing.
+    /// Nothing: it says what is known.
     Ignore,
+    /// Nothing: it would end what has to be remembered.
+    Refuse,
     /// Acknowledge once more.
     Acknowledge,
+    /// It cannot be: say what would, but not more often than the limit allows.
+    Challenge,
     /// A new connection may take its place; its initial number must be above this.
     Reuse(SeqNumber),
 }
@@ -63,6 +69,7 @@ impl TimeWait {
             ts_recent: connection.timestamps.then_some(connection.ts_recent),
             ts_offset: connection.ts_offset,
             expires,
+            challenges: ChallengeLimit::default(),
         });
         self.order.push_back((expires, key));
         // Connections that made room for new ones (RFC 6191) leave their places here; they do not pile up.
@@ -84,7 +91,7 @@ impl TimeWait {
         let Some(entry) = self.entries.get_mut(key) else { return Verdict::Ignore };
         // RFC 1337: a RST does not end TIME-WAIT.
         if header.flags.contains(TcpFlags::RST) {
-            return Verdict::Ignore;
+            return Verdict::Refuse;
         }
         if header.flags.contains(TcpFlags::SYN) && !header.flags.contains(TcpFlags::ACK) {
             // RFC 6191: newer by timestamp, or without one by sequence number.
@@ -94,14 +101,20 @@ impl TimeWait {
                 }
                 _ => header.sequence.after(entry.rcv_nxt),
             };
-            return if newer { Verdict::Reuse(entry.snd_nxt) } else { Verdict::Acknowledge };
+            return if newer { Verdict::Reuse(entry.snd_nxt) } else { Verdict::Challenge };
         }
         let fin_again = header.flags.contains(TcpFlags::FIN) && header.sequence + len == entry.rcv_nxt;
         if fin_again {
             // RFC 9293 section 3.10.7.4: the peer has not seen our ACK; start over.
             entry.expires = now + keep;
+            return Verdict::Acknowledge;
         }
-        if len > 0 || header.sequence != entry.rcv_nxt { Verdict::Acknowledge } else { Verdict::Ignore }
+        if len > 0 || header.sequence != entry.rcv_nxt { Verdict::Challenge } else { Verdict::Ignore }
+    }
+
+    /// Whether what cannot be is answered now. Each connection has a limit of its own, as the living ones have.
+    pub(crate) fn may_challenge(&mut self, key: TimeWaitKey, now: Instant) -> bool {
+        self.entries.get_mut(key).is_some_and(|entry| entry.challenges.allow(now))
     }
 
     pub(crate) fn get(&self, key: TimeWaitKey) -> Option<&Remembered> {
