@@ -232,6 +232,13 @@ impl Applications {
         conversations.map(|(_, conversation)| conversation.received()).sum()
     }
 
+    /// Bytes that the client of an errand has received so far.
+    pub(crate) fn received_by(&self, session: Session) -> u64 {
+        let conversations = self.shards.iter().flat_map(|shard| shard.conversations.values());
+        let of_session = |(of, _): &&(Option<Session>, Conversation)| *of == Some(session);
+        conversations.filter(of_session).map(|(_, conversation)| conversation.received()).sum()
+    }
+
     /// Gives up everything.
     pub(crate) fn close_all(&mut self, machine: &mut Machine, now: Instant) {
         for (shard, here) in std::mem::take(&mut self.shards).into_iter().enumerate() {

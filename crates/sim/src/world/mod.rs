@@ -18,11 +18,12 @@ use bytes::Bytes;
 use sunstar_packet::{Medium, Memory, SizeClass};
 use sunstar_stack::random::Random;
 use sunstar_stack::time::Instant;
+use sunstar_stack::{Counters, Shard};
 
 use crate::app::{Applications, Datagrams, Outcome, Session};
 use crate::check::{Breach, Judge, Tampering};
 use crate::frame::Frame;
-use crate::link::Link;
+use crate::link::{Link, LinkCounters};
 use crate::machine::Machine;
 use crate::plan::{ErrandPlan, Network, Plan, Work};
 use crate::port::Sent;
@@ -129,6 +130,27 @@ impl World {
     /// Turns taken, frames delivered, and whatever else has happened.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// A shard of a machine, to look at.
+    pub fn shard(&self, machine: usize, shard: usize) -> &Shard {
+        &self.nodes[machine].machine.members[shard].shard
+    }
+
+    /// The sum of a counter over all shards of a machine.
+    pub fn total(&self, machine: usize, read: impl Fn(&Counters) -> u64) -> u64 {
+        self.nodes[machine].machine.total(read)
+    }
+
+    /// What a machine's link did to the frames it sent, and to those it got.
+    pub fn link_counters(&self, machine: usize) -> [LinkCounters; 2] {
+        self.nodes[machine].links.each_ref().map(|link| link.counters)
+    }
+
+    /// Bytes that the client of an errand has received so far, while it goes on.
+    pub fn received(&self, errand: usize) -> u64 {
+        let machine = self.plan.errands[errand].from.0;
+        self.nodes[machine].applications.received_by(errand)
     }
 
     /// Forged segments that connections have got so far.
