@@ -177,7 +177,10 @@ impl Connection {
 
     /// RFC 9293 section 3.10.7.4: SND.WND, SND.WL1, SND.WL2. Also that it may have closed, or opened.
     pub(super) fn update_window(&mut self, header: &TcpHeader, cx: &Context<'_>) {
-        let newer = self.snd_wl1.before(header.sequence)
+        // What acknowledges more was said later, also if it is old data that is sent again: the window of before would
+        // slide beyond what the peer takes.
+        let newer = self.snd_wl2.before(header.acknowledgement)
+            || self.snd_wl1.before(header.sequence)
             || self.snd_wl1 == header.sequence && self.snd_wl2.at_or_before(header.acknowledgement);
         if !newer || header.acknowledgement.before(self.snd_una) {
             return;
