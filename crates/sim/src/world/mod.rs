@@ -20,7 +20,7 @@ use sunstar_stack::time::Instant;
 use crate::app::{Applications, Datagrams, Outcome, Session};
 use crate::check::{Breach, Judge};
 use crate::frame::Frame;
-use crate::link::Link;
+use crate::link::{Link, LinkCounters};
 use crate::machine::Machine;
 use crate::plan::{ErrandPlan, Network, Plan, Work};
 use crate::port::Sent;
@@ -124,6 +124,11 @@ impl World {
     /// Turns taken, frames delivered, and whatever else has happened.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// What a machine's link has done: away from it, and to it.
+    pub fn link_counters(&self, machine: usize) -> [LinkCounters; 2] {
+        self.nodes[machine].links.each_ref().map(|link| link.counters)
     }
 
     /// How each errand has ended, and when.
