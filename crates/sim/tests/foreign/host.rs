@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium};
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{EthernetAddress, IpCidr};
 use sunstar_sim::{Breach, Dialogue, Errand, Foreign, PORT};
 use sunstar_stack::time::Instant;
@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) buffers: usize,
     /// How long it may keep an acknowledgement back.
     pub(crate) ack_delay: Option<Duration>,
+    /// Whether it has congestion control: Reno's. Else it sends as much as our window takes.
+    pub(crate) reno: bool,
     /// Whether it has timestamps.
     pub(crate) timestamps: bool,
     /// Connections that may be opened to it before it has turned to them.
@@ -36,6 +38,7 @@ impl Default for Settings {
         Self {
             buffers: 256 << 10,
             ack_delay: Some(Duration::from_millis(10)),
+            reno: false,
             timestamps: false,
             listeners: 4,
         }
@@ -216,6 +219,9 @@ impl Host {
     fn socket(&self) -> Socket<'static> {
         let buffer = || SocketBuffer::new(vec![0; self.settings.buffers]);
         let mut socket = Socket::new(buffer(), buffer());
+        if self.settings.reno {
+            socket.set_congestion_control(CongestionControl::Reno);
+        }
         socket.set_ack_delay(self.settings.ack_delay.map(Into::into));
         if self.settings.timestamps {
             // A clock that need not be right: it only has to be echoed.
