@@ -137,14 +137,18 @@ impl Dialogue {
         self.said += bytes as u64;
     }
 
+    /// Whether it has said everything, and not yet that it has.
+    pub fn could_shut(&self) -> bool {
+        self.errand.is_some_and(|errand| self.said == errand.total(self.role)) && !self.shut
+    }
+
     /// Whether it has said everything and is to say so.
     pub fn is_to_shut(&self) -> bool {
-        let Some(errand) = self.errand.filter(|_| !self.shut) else { return false };
-        let may_shut = match self.role {
+        let Some(errand) = self.errand.filter(|_| self.could_shut()) else { return false };
+        match self.role {
             Role::Client => errand.half_close || self.received == errand.total(Role::Server),
             Role::Server => self.ended,
-        };
-        self.said == errand.total(self.role) && may_shut
+        }
     }
 
     /// It has said so.

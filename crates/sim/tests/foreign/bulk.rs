@@ -10,7 +10,7 @@ const LOSS: f64 = 0.01;
 
 fn play(what: &str, opens: Opens, errand: Errand) {
     let link = Impairments { latency: ms(1), loss: LOSS, ..Impairments::default() };
-    let Played { took, frames, lost } = Scene { link, ..Scene::new([(opens, errand)]) }.play();
+    let Played { took, frames, lost, .. } = Scene { link, ..Scene::new([(opens, errand)]) }.play();
     let seconds = took.as_secs_f64();
     let goodput = f64::from(BYTES) * 8.0 / seconds / 1e6;
     println!("{what}: {seconds:.1} s of virtual time, {goodput:.1} Mbit/s; {lost} of {frames} frames lost");

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) reno: bool,
     /// Whether it has timestamps.
     pub(crate) timestamps: bool,
+    /// Whether it ends its stream as soon as it has said everything, though the other's goes on.
+    pub(crate) eager: bool,
     /// Connections that may be opened to it before it has turned to them.
     pub(crate) listeners: usize,
 }
@@ -40,6 +42,7 @@ impl Default for Settings {
             ack_delay: Some(Duration::from_millis(10)),
             reno: false,
             timestamps: false,
+            eager: false,
             listeners: 4,
         }
     }
@@ -63,6 +66,8 @@ struct Host {
     waiting: VecDeque<(Instant, Ipv4Addr, Errand)>,
     endings: Vec<Option<Ending>>,
     served: Vec<Ending>,
+    /// Sessions that were over when the ends of both streams had crossed.
+    crossed: usize,
     breach: Option<Breach>,
 }
 
@@ -88,6 +93,7 @@ impl Smoltcp {
             waiting: VecDeque::new(),
             endings: Vec::new(),
             served: Vec::new(),
+            crossed: 0,
             breach: None,
         };
         Self(Rc::new(RefCell::new(host)))
@@ -116,6 +122,11 @@ impl Smoltcp {
         let mut served = self.0.borrow().served.clone();
         served.sort();
         served
+    }
+
+    /// How many sessions were over when the ends of both streams had crossed.
+    pub(crate) fn crossed(&self) -> usize {
+        self.0.borrow().crossed
     }
 
     /// What it has received and should not have.
@@ -166,6 +177,7 @@ impl Host {
                 }
                 Ok(Progress::Ended(ending)) => {
                     acted = true;
+                    self.crossed += usize::from(self.sockets.get::<Socket>(handle).state() == State::Closing);
                     self.leaving.push(handle);
                     match number {
                         Some(number) => self.endings[number] = Some(ending),
@@ -190,7 +202,11 @@ impl Host {
             let remote = (smoltcp::wire::IpAddress::from(to), PORT);
             socket.connect(self.interface.context(), remote, FIRST_PORT + number as u16).unwrap();
             let handle = self.sockets.add(socket);
-            self.sessions.push((handle, Some(number), Session::new(Dialogue::client(errand))));
+            self.sessions.push((
+                handle,
+                Some(number),
+                Session::new(Dialogue::client(errand), self.settings.eager),
+            ));
             begun = true;
         }
         begun
@@ -203,7 +219,7 @@ impl Host {
             match self.sockets.get::<Socket>(handle).state() {
                 State::Listen | State::SynReceived => self.listening.push(handle),
                 _ => {
-                    self.sessions.push((handle, None, Session::new(Dialogue::server())));
+                    self.sessions.push((handle, None, Session::new(Dialogue::server(), self.settings.eager)));
                     accepted = true;
                 }
             }

@@ -43,6 +43,8 @@ pub(crate) struct Played {
     /// Frames on our link, both ways together, and how many of them were lost.
     pub(crate) frames: u64,
     pub(crate) lost: u64,
+    /// Errands that were over when the ends of both streams had crossed.
+    pub(crate) crossed: usize,
 }
 
 impl Scene {
@@ -122,7 +124,7 @@ impl Scene {
         let took = world.now().saturating_since(begin);
         let [away, to] = world.link_counters(0);
         world.run().unwrap_or_else(|breach| panic!("{breach}\n{}", world.trace));
-        Played { took, frames: away.sent + to.sent, lost: away.lost + to.lost }
+        Played { took, frames: away.sent + to.sent, lost: away.lost + to.lost, crossed: smoltcp.crossed() }
     }
 }
 

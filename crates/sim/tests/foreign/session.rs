@@ -38,6 +38,8 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Session {
     dialogue: Dialogue,
+    /// It says that it has said everything without waiting for the other's end.
+    eager: bool,
     /// A slow reader reads on then.
     reads_again: Option<Instant>,
     /// The connection was established at some time.
@@ -45,8 +47,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(dialogue: Dialogue) -> Self {
-        Self { dialogue, reads_again: None, opened: false }
+    pub(crate) fn new(dialogue: Dialogue, eager: bool) -> Self {
+        Self { dialogue, eager, reads_again: None, opened: false }
     }
 
     /// When it goes on by itself.
@@ -72,7 +74,7 @@ impl Session {
             socket.abort();
             return Ok(Progress::Ended(Ending::Aborted));
         }
-        let shut = self.dialogue.is_to_shut();
+        let shut = self.dialogue.is_to_shut() || self.eager && self.dialogue.could_shut();
         if shut {
             socket.close();
             self.dialogue.on_shut();
