@@ -56,12 +56,12 @@ struct Host {
     settings: Settings,
     interface: Interface,
     wire: Wire,
+    /// None is ever removed. A segment goes to the first that wants it, and a SYN that is sent again has to find the socket that
+    /// has answered before one that listens.
     sockets: SocketSet<'static>,
     listening: Vec<SocketHandle>,
     /// With the number of the errand, if it is one of its own.
     sessions: Vec<(SocketHandle, Option<usize>, Session)>,
-    /// Sockets whose session is over and that say their last words.
-    leaving: Vec<SocketHandle>,
     /// Errands that are still to be begun, in the order of their times.
     waiting: VecDeque<(Instant, Ipv4Addr, Errand)>,
     endings: Vec<Option<Ending>>,
@@ -89,7 +89,6 @@ impl Smoltcp {
             sockets: SocketSet::new(Vec::new()),
             listening: Vec::new(),
             sessions: Vec::new(),
-            leaving: Vec::new(),
             waiting: VecDeque::new(),
             endings: Vec::new(),
             served: Vec::new(),
@@ -178,19 +177,16 @@ impl Host {
                 Ok(Progress::Ended(ending)) => {
                     acted = true;
                     self.crossed += usize::from(self.sockets.get::<Socket>(handle).state() == State::Closing);
-                    self.leaving.push(handle);
                     match number {
                         Some(number) => self.endings[number] = Some(ending),
                         None => self.served.push(ending),
                     }
                 }
                 Err(breach) => {
-                    self.leaving.push(handle);
                     self.breach.get_or_insert(breach);
                 }
             }
         }
-        self.reap();
         acted
     }
 
@@ -244,18 +240,6 @@ impl Host {
             socket.set_tsval_generator(Some(|| 0x5eed));
         }
         socket
-    }
-
-    /// Forgets sockets that have nothing left to say.
-    fn reap(&mut self) {
-        for handle in std::mem::take(&mut self.leaving) {
-            let socket = self.sockets.get::<Socket>(handle);
-            if socket.state() == State::Closed && socket.remote_endpoint().is_none() {
-                self.sockets.remove(handle);
-            } else {
-                self.leaving.push(handle);
-            }
-        }
     }
 }
 
