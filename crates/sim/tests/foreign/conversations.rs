@@ -31,7 +31,7 @@ fn both_may_close_at_once() {
     for loss in [0.0, 0.05] {
         let errand = Errand { half_close: true, ..Errand::both_ways(1, 30_000) };
         let link = Impairments { latency: ms(3), jitter: ms(5), loss, ..Impairments::default() };
-        let smoltcp = Settings { eager: true, listeners: 40, ..Settings::default() };
+        let smoltcp = Settings { reno: true, eager: true, listeners: 40, ..Settings::default() };
         let crossed = Scene { link, smoltcp, ..Scene::new([(Opens::We, errand); 40]) }.play().crossed;
         println!("the ends of both streams have crossed {crossed} times of 40");
         assert!(crossed >= 5, "the ends of both streams have crossed {crossed} times of 40");

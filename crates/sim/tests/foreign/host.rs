@@ -231,9 +231,10 @@ impl Host {
     fn socket(&self) -> Socket<'static> {
         let buffer = || SocketBuffer::new(vec![0; self.settings.buffers]);
         let mut socket = Socket::new(buffer(), buffer());
-        if self.settings.reno {
-            socket.set_congestion_control(CongestionControl::Reno);
-        }
+        socket.set_congestion_control(match self.settings.reno {
+            true => CongestionControl::Reno,
+            false => CongestionControl::None,
+        });
         socket.set_ack_delay(self.settings.ack_delay.map(Into::into));
         if self.settings.timestamps {
             // A clock that need not be right: it only has to be echoed.

@@ -9,7 +9,9 @@ const SEEDS: std::ops::Range<u64> = 1..9;
 const BYTES: u32 = 1 << 20;
 
 fn play(link: Impairments) {
-    play_with(&link, Settings::default());
+    for reno in [false, true] {
+        play_with(&link, Settings { reno, ..Settings::default() });
+    }
 }
 
 /// Both ways at once, and whoever opens, by a few seeds.
