@@ -3,8 +3,10 @@
 //! hand. They are `cargo xtask peer ...`.
 
 mod arp;
+mod content;
 mod fragments;
 mod frame;
+mod link;
 mod name_server;
 mod packet_socket;
 
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+pub(crate) use link::Conditions;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const STALL_DEADLINE: Duration = Duration::from_secs(20);
@@ -60,13 +63,18 @@ peer source ADDRESS                           serves, and sends without end
 peer fill ADDRESS BYTES                       sends so many bytes, and prints how long it took
 peer drain ADDRESS BYTES                      receives so many bytes, and prints how long it took
 peer drain-for ADDRESS SECONDS                receives for so long, and prints how many bytes came
+peer characters ADDRESS                       serves, and sends the characters of RFC 864 without end
+peer compare ADDRESS BYTES                    receives so many of them, compares, and prints how long it took
+peer digests ADDRESS                          serves, and answers what is posted by HTTP with its SHA-256
+peer post ADDRESS BYTES                       posts so many bytes, compares, and prints how long it took
+peer link INTERFACE INTERFACE CONDITIONS      joins two interfaces by a link that loses and delays frames
 peer echo ADDRESS BYTES COUNT                 sends datagrams to an echo service and compares what comes back
 peer fragments TARGET PORT FIRST COUNT BYTES  has many hosts send fragments in any order, and compares the answers
 peer flood TARGET RATE SECONDS                sends fragments of datagrams that are never completed
 peer arp-reply TARGET ADDRESS                 answers by ARP what nobody asked
 peer names ADDRESS IP                         is a name server for which every name has that address
 peer scan TARGET RATE                         claims every address of the target's network of 65,536
-A target is INTERFACE,STATION,ADDRESS.";
+A target is INTERFACE,STATION,ADDRESS; conditions are LOSS,REORDERING,MILLISECONDS,SEED.";
 
 /// Runs one peer, to its end or until it is ended.
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
@@ -76,6 +84,13 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
         ["fill", address, bytes] => read(bytes).and_then(|bytes| fill(address, bytes)),
         ["drain", address, bytes] => read(bytes).and_then(|bytes| drain(address, bytes)),
         ["drain-for", address, seconds] => read(seconds).and_then(|seconds| drain_for(address, seconds)),
+        ["characters", address] => serve(address, content::send_characters),
+        ["compare", address, bytes] => read(bytes).and_then(|bytes| content::compare(address, bytes)),
+        ["digests", address] => serve(address, content::digest),
+        ["post", address, bytes] => read(bytes).and_then(|bytes| content::post(address, bytes)),
+        ["link", one, other, conditions] => {
+            read(conditions).and_then(|conditions| link::join([one, other], conditions))
+        }
         ["echo", address, bytes, count] => read(bytes).and_then(|bytes| echo(address, bytes, read(count)?)),
         ["fragments", target, port, first, count, bytes] => read_target(target).and_then(|target| {
             fragments::answered(&target, read(port)?, read(first)?, read(count)?, read(bytes)?)

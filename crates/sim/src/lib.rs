@@ -49,7 +49,7 @@ use std::time::Duration;
 
 use sunstar_stack::random::Random;
 
-pub use app::{Content, Errand, Outcome, PORT, Role};
+pub use app::{Content, Dialogue, Errand, Outcome, PORT, Role};
 pub use check::{Breach, Tampering};
 pub use cluster::{Cluster, ClusterBuilder, Heard as HeardFromCluster};
 pub use host::{Host, HostConfig};

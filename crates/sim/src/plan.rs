@@ -103,7 +103,8 @@ pub struct ErrandPlan {
     pub at: Duration,
     /// The machine, and which of its shards.
     pub from: (usize, usize),
-    /// The machine whose servers it goes to.
+    /// The machine whose servers it goes to. Numbers behind the last machine mean hosts that are not ours
+    /// ([`World::attach`](crate::World::attach)), in the order they are put on the network.
     pub to: usize,
     /// What it does.
     pub what: Work,
@@ -280,7 +281,7 @@ impl MachinePlan {
 }
 
 impl Plan {
-    /// The address of a machine.
+    /// The address of a machine; on a switch also that of a host that is not ours, which is numbered behind them.
     pub fn address(&self, machine: usize) -> Ipv4Addr {
         match self.network {
             Network::Switch => Ipv4Addr::new(10, 0, 0, machine as u8 + 1),

@@ -2,6 +2,7 @@
 //! figures it judges by.
 
 mod bulk;
+mod impaired;
 mod instructions;
 mod ipv4;
 mod mutation;
@@ -36,6 +37,10 @@ const PARTS: &[Part] = &[
     Part { name: "four shards on two queues", run: shards::four_shards_on_two_queues },
     Part { name: "ten million messages between shards", run: shards::ten_million_messages },
     Part { name: "instructions a request and a connection", run: instructions::a_request_and_a_connection },
+    Part {
+        name: "the kernel's TCP under the same impairments",
+        run: impaired::the_kernel_s_tcp_under_the_same_impairments,
+    },
     Part { name: "speed beside the kernel", run: speed::beside_the_kernel },
 ];
 

@@ -142,10 +142,7 @@ fn on_client_core(namespace: &Namespace) -> Command {
 
 /// Has the kernel's end of a link send with CUBIC to its subnet.
 fn use_cubic(namespace: &Namespace, interface: &str, subnet: &str, source: &str) -> Result<(), Failure> {
-    let route =
-        ["route", "change", subnet, "dev", interface, "proto", "kernel", "scope", "link", "src", source];
-    namespace.ip(&[&route[..], &["congctl", "cubic"]].concat())?;
-    Ok(())
+    namespace.send_by("cubic", &[subnet, "dev", interface, "proto", "kernel", "scope", "link", "src", source])
 }
 
 /// nginx and the kernel peers at one end of a virtual Ethernet pair.
@@ -305,7 +302,7 @@ impl Table {
 }
 
 /// The middle one of the figures, the upper one of two.
-fn median(figures: &[f64]) -> f64 {
+pub(super) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

@@ -10,6 +10,7 @@ mod dhcp;
 mod embedded;
 mod fragments;
 mod http;
+mod impaired;
 mod load;
 mod namespace;
 mod path_mtu;
@@ -22,6 +23,7 @@ mod wire;
 pub(crate) use capture::inspect;
 pub(crate) use fragments::{held, most_that_may_be_held};
 pub(crate) use http::{Curl, download_in_parallel, random_file, sha256, shards_total, url};
+pub(crate) use impaired::{Direction, ImpairedPath, NearEnd};
 pub(crate) use load::{Wrk, wrk};
 pub(crate) use namespace::Namespace;
 pub(crate) use path_mtu::{Routers, through_a_narrow_path};
@@ -85,6 +87,7 @@ const CASES: &[Case] = cases![
     fragments::fragments_that_are_never_completed_hold_little_and_hinder_nobody,
     path_mtu::a_narrow_path_is_found_by_what_a_router_says,
     path_mtu::a_narrow_path_is_found_where_no_router_says_anything,
+    impaired::what_a_link_loses_and_reorders_arrives_whole_both_ways,
     arp::an_answer_nobody_asked_for_changes_no_neighbour,
     arp::a_station_that_claims_our_address_is_reported_and_answered,
     arp::a_scan_of_all_addresses_leaves_the_gateway_where_it_was,

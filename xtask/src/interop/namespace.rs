@@ -64,6 +64,12 @@ impl Namespace {
         Ok(())
     }
 
+    /// Has the kernel send by a congestion control where this route leads.
+    pub(crate) fn send_by(&self, algorithm: &str, route: &[&str]) -> Result<(), Failure> {
+        self.ip(&[&["route", "replace"], route, &["congctl", algorithm]].concat())?;
+        Ok(())
+    }
+
     /// Joins this namespace and another by a pair of virtual Ethernet interfaces.
     pub(crate) fn join(&self, here: &str, other: &Self, there: &str) -> Result<(), Failure> {
         let peer = ["type", "veth", "peer", "name", there, "netns", &other.name];

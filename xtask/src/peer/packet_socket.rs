@@ -1,29 +1,51 @@
 //! Frames put on an interface as they are (packet(7)).
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, sendto, setsockopt,
+    socket, sockopt,
+};
 
-/// A packet socket that only sends.
+/// Bytes that may have arrived and not been read.
+const RECEIVE_BUFFER: usize = 16 << 20;
+
+/// A packet socket.
 pub(super) struct PacketSocket {
     socket: OwnedFd,
     interface: LinkAddr,
 }
 
 impl PacketSocket {
-    /// Opens one to an interface.
+    /// Opens one to an interface, that only sends.
     pub(super) fn open(interface: &str) -> io::Result<Self> {
-        let addresses = getifaddrs()?.filter(|it| it.interface_name == interface);
-        let link = addresses.filter_map(|it| it.address).find_map(|it| it.as_link_addr().copied());
-        let interface = link.ok_or_else(|| {
-            io::Error::new(ErrorKind::NotFound, format!("there is no interface {interface}"))
-        })?;
+        let interface = link_address(interface)?;
         // Without a protocol it receives nothing.
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
         Ok(Self { socket, interface })
+    }
+
+    /// Opens one to an interface, that also receives whatever arrives there, and never waits.
+    pub(super) fn open_to_receive(interface: &str) -> io::Result<Self> {
+        let interface = link_address(interface)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
+        setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
+        bind(socket.as_raw_fd(), &interface)?;
+        Ok(Self { socket, interface })
+    }
+
+    /// Receives a frame, as much of it as there is room for: how many bytes. `None` when there is none.
+    pub(super) fn receive(&self, frame: &mut [u8]) -> io::Result<Option<usize>> {
+        match recv(self.socket.as_raw_fd(), frame, MsgFlags::empty()) {
+            Ok(len) => Ok(Some(len)),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Sends a frame.
@@ -55,4 +77,16 @@ impl PacketSocket {
         }
         Ok(sent)
     }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn link_address(interface: &str) -> io::Result<LinkAddr> {
+    let addresses = getifaddrs()?.filter(|it| it.interface_name == interface);
+    let link = addresses.filter_map(|it| it.address).find_map(|it| it.as_link_addr().copied());
+    link.ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("there is no interface {interface}")))
 }

@@ -1,12 +1,12 @@
-//! One side of a conversation: it reads and judges what the other says, says what is its turn to say, and closes.
+//! One side of a conversation on a connection of ours: it reads, says what is its turn to say, and closes.
 
 use std::time::Duration;
 
 use sunstar_stack::time::Instant;
 use sunstar_stack::{ConnectionKey, ControlBlock, Shard, Shutdown, SocketError, State};
 
-use super::content::Content;
-use super::errand::{Errand, Role};
+use super::dialogue::Dialogue;
+use super::errand::Errand;
 use crate::check::Breach;
 
 /// Bytes read, and written, in one call.
@@ -28,20 +28,10 @@ pub enum Outcome {
     Lost,
 }
 
-/// One side of a conversation.
+/// One side of a conversation, on a connection of a shard.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    role: Role,
-    /// Known to the server when it has heard it.
-    errand: Option<Errand>,
-    /// What it has heard of it so far.
-    heard: Vec<u8>,
-    said: u64,
-    received: u64,
-    /// The end of the stream was read.
-    ended: bool,
-    /// Nothing more is to be said.
-    shut: bool,
+    dialogue: Dialogue,
     /// A slow reader reads on then.
     reads_again: Option<Instant>,
     /// The last call of each kind said that it would block.
@@ -51,38 +41,20 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     pub(crate) fn client(errand: Errand) -> Self {
-        Self { errand: Some(errand), ..Self::server() }.as_client()
+        Self::new(Dialogue::client(errand))
     }
 
     pub(crate) fn server() -> Self {
-        Self {
-            role: Role::Server,
-            errand: None,
-            heard: Vec::new(),
-            said: 0,
-            received: 0,
-            ended: false,
-            shut: false,
-            reads_again: None,
-            waits_to_read: false,
-            waits_to_write: false,
-        }
+        Self::new(Dialogue::server())
     }
 
-    fn as_client(self) -> Self {
-        Self { role: Role::Client, ..self }
-    }
-
-    fn other(&self) -> Role {
-        match self.role {
-            Role::Client => Role::Server,
-            Role::Server => Role::Client,
-        }
+    fn new(dialogue: Dialogue) -> Self {
+        Self { dialogue, reads_again: None, waits_to_read: false, waits_to_write: false }
     }
 
     /// Bytes that it has read.
     pub(crate) fn received(&self) -> u64 {
-        self.received
+        self.dialogue.received()
     }
 
     /// When it goes on by itself.
@@ -100,18 +72,18 @@ impl Conversation {
         if self.read(shard, key, now)?.is_err_and(|error| error != SocketError::NotConnected) {
             return Ok(Some(self.failed(shard, key)));
         }
-        if self.is_to_abort() {
+        if self.dialogue.is_to_abort() {
             shard.tcp_abort(key);
             return Ok(Some(Outcome::Aborted));
         }
         if self.write(shard, key).is_err_and(|error| error != SocketError::NotConnected) {
             return Ok(Some(self.failed(shard, key)));
         }
-        if self.is_to_abort() {
+        if self.dialogue.is_to_abort() {
             shard.tcp_abort(key);
             return Ok(Some(Outcome::Aborted));
         }
-        if self.ended && self.shut {
+        if self.dialogue.is_done() {
             shard.tcp_close(key);
             return Ok(Some(Outcome::Done));
         }
@@ -122,15 +94,10 @@ impl Conversation {
     fn failed(&self, shard: &mut Shard, key: ConnectionKey) -> Outcome {
         let error = shard.tcp_recv(key, &mut [0]).err().unwrap_or(SocketError::BrokenPipe);
         shard.tcp_close(key);
-        match self.errand.is_some_and(|errand| errand.aborts.is_some()) {
+        match self.dialogue.has_an_abort() {
             true => Outcome::Aborted,
             false => Outcome::Failed(error),
         }
-    }
-
-    fn is_to_abort(&self) -> bool {
-        let at = self.errand.and_then(|errand| errand.aborts).filter(|(role, _)| *role == self.role);
-        at.is_some_and(|(_, after)| self.said + self.received >= u64::from(after))
     }
 
     /// The outer error is a breach, the inner one that of a call.
@@ -142,17 +109,17 @@ impl Conversation {
     ) -> Result<Result<(), SocketError>, Breach> {
         let mut bytes = [0; PIECE];
         self.waits_to_read = false;
-        while !self.ended {
-            let slow = self.errand.is_some_and(|errand| errand.slow == Some(self.role));
+        while !self.dialogue.has_ended() {
+            let slow = self.dialogue.is_slow();
             if slow && self.reads_again.is_some_and(|again| now < again) {
                 return Ok(Ok(()));
             }
             let len = if slow { SLOW.0 } else { PIECE };
             self.reads_again = None;
             match shard.tcp_recv(key, &mut bytes[..len]) {
-                Ok(0) => self.on_end()?,
+                Ok(0) => self.dialogue.on_end()?,
                 Ok(len) => {
-                    self.on_received(&bytes[..len])?;
+                    self.dialogue.on_received(&bytes[..len])?;
                     self.reads_again = slow.then(|| now + SLOW.1);
                 }
                 Err(SocketError::WouldBlock) => {
@@ -165,60 +132,16 @@ impl Conversation {
         Ok(Ok(()))
     }
 
-    /// Invariant 1: what is delivered is a prefix of what was sent.
-    fn on_received(&mut self, mut bytes: &[u8]) -> Result<(), Breach> {
-        if self.role == Role::Server && self.errand.is_none() {
-            let missing = Errand::HEADER as usize - self.heard.len();
-            let (header, rest) = bytes.split_at(missing.min(bytes.len()));
-            self.heard.extend_from_slice(header);
-            self.received += header.len() as u64;
-            bytes = rest;
-            match <[u8; Errand::HEADER as usize]>::try_from(&self.heard[..]) {
-                Ok(header) => self.errand = Some(Errand::parse(&header)),
-                Err(_) => return Ok(()),
-            }
-        }
-        let Some(errand) = self.errand else { return Ok(()) };
-        let total = errand.total(self.other());
-        let content = Content::new(errand.seed, self.role == Role::Server);
-        let end = self.received + bytes.len() as u64;
-        if end > total {
-            return Err(Breach::new(1, format!("{end} bytes were delivered of {total} that were written")));
-        }
-        if let Some(at) = content.first_difference(self.received, bytes) {
-            return Err(Breach::new(1, format!("byte {at} of {total} is not the one that was written")));
-        }
-        self.received = end;
-        Ok(())
-    }
-
-    /// Invariant 1: the end of the stream comes after all of it.
-    fn on_end(&mut self) -> Result<(), Breach> {
-        self.ended = true;
-        let aborts =
-            self.errand.and_then(|errand| errand.aborts).is_some_and(|(role, _)| role == self.other());
-        let total = self.errand.map(|errand| errand.total(self.other()));
-        if aborts || total == Some(self.received) {
-            return Ok(());
-        }
-        Err(Breach::new(1, format!("the stream ends at {} of {total:?} bytes", self.received)))
-    }
-
     fn write(&mut self, shard: &mut Shard, key: ConnectionKey) -> Result<(), SocketError> {
         self.waits_to_write = false;
-        let Some(errand) = self.errand else { return Ok(()) };
-        let allowed = errand.allowed(self.role, self.received, self.ended);
         let mut bytes = [0; PIECE];
-        while self.said < allowed {
-            let len = ((allowed - self.said) as usize).min(PIECE);
-            Content::new(errand.seed, self.role == Role::Client).fill(self.said, &mut bytes[..len]);
-            if self.role == Role::Client && self.said < Errand::HEADER {
-                let header = &errand.header()[self.said as usize..];
-                let len = header.len().min(len);
-                bytes[..len].copy_from_slice(&header[..len]);
+        loop {
+            let len = self.dialogue.next_words(&mut bytes);
+            if len == 0 {
+                break;
             }
             match shard.tcp_send(key, &bytes[..len]) {
-                Ok(len) => self.said += len as u64,
+                Ok(len) => self.dialogue.on_said(len),
                 Err(SocketError::WouldBlock) => {
                     self.waits_to_write = true;
                     return Ok(());
@@ -226,14 +149,9 @@ impl Conversation {
                 Err(error) => return Err(error),
             }
         }
-        let all_said = self.said == errand.total(self.role);
-        let may_shut = match self.role {
-            Role::Client => errand.half_close || self.received == errand.total(Role::Server),
-            Role::Server => self.ended,
-        };
-        if all_said && may_shut && !self.shut {
+        if self.dialogue.is_to_shut() {
             shard.tcp_shutdown(key, Shutdown::Write)?;
-            self.shut = true;
+            self.dialogue.on_shut();
         }
         Ok(())
     }

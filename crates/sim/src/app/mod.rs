@@ -3,6 +3,7 @@
 mod content;
 mod conversation;
 mod datagrams;
+mod dialogue;
 mod errand;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use conversation::Conversation;
 pub use conversation::Outcome;
 pub(crate) use datagrams::Datagrams;
 use datagrams::{Asker, echo};
+pub use dialogue::Dialogue;
 pub use errand::{Errand, Role};
 
 /// Where the servers of a world listen.

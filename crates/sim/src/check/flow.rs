@@ -13,12 +13,15 @@ use crate::decode::{Body, Decoded, Segment, Transport};
 /// More than any window a host of the simulation advertises, in bytes.
 const MAX_AHEAD: u32 = 1 << 26;
 
+/// SYNs of different numbers that are remembered until the host says which of them it has heard.
+const MAX_OFFERS: usize = 8;
+
 /// What the peer's SYN said.
 #[derive(Clone, Copy, Debug)]
 struct PeerSyn {
     seq: u32,
-    /// Behind the SYN and what came with it.
-    end: SeqNumber,
+    /// The end of the furthest segment behind it that reached us.
+    reached: SeqNumber,
     mss: Option<u16>,
     scale: Option<u8>,
 }
@@ -28,8 +31,9 @@ struct PeerSyn {
 struct Flow {
     /// Our latest SYN: its number, and the window scale it offered.
     our_syn: Option<(u32, Option<u8>)>,
-    /// The latest SYN that reached us.
-    offered: Option<PeerSyn>,
+    /// The SYNs that reached us, the latest last. The host may have heard only the first of them yet, when others of another
+    /// number follow: a peer may have several answers, or be several.
+    offers: Vec<PeerSyn>,
     /// The SYN we have acknowledged.
     peer: Option<PeerSyn>,
     /// Whether we have said anything but a SYN.
@@ -80,9 +84,18 @@ impl Flows {
         let end = SeqNumber(segment.seq.wrapping_add(segment.seq_len()));
         if segment.has(TcpFlags::SYN) {
             let (mss, scale) = (options.mss, options.window_scale);
-            flow.offered = Some(PeerSyn { seq: segment.seq, end, mss, scale });
+            flow.offers.retain(|syn| syn.seq != segment.seq);
+            flow.offers.push(PeerSyn { seq: segment.seq, reached: end, mss, scale });
+            if flow.offers.len() > MAX_OFFERS {
+                flow.offers.remove(0);
+            }
             // What came before the connection's own SYN says nothing about it.
             flow.reached = flow.reached.filter(|_| flow.peer.is_some());
+        }
+        for syn in &mut flow.offers {
+            if end.after(syn.reached) && end - syn.reached <= MAX_AHEAD {
+                syn.reached = end;
+            }
         }
         let edge = flow.acknowledged.or(flow.reached);
         flow.reached = match flow.reached {
@@ -152,9 +165,9 @@ impl Flow {
         if syn && other {
             let (inputs, resets) = (self.inputs, self.resets);
             // A SYN that is no answer begins anew; what arrived before belongs to the past.
-            let offered = self.offered.filter(|_| segment.has(TcpFlags::ACK));
-            *self = Self { inputs, resets, offered, ..Self::default() };
-            self.reached = offered.map(|syn| syn.end);
+            let offers =
+                if segment.has(TcpFlags::ACK) { std::mem::take(&mut self.offers) } else { Vec::new() };
+            *self = Self { inputs, resets, offers, ..Self::default() };
         }
         if syn {
             self.our_syn = Some((segment.seq, segment.options.window_scale));
@@ -162,8 +175,14 @@ impl Flow {
         if self.synchronised || !segment.has(TcpFlags::ACK) {
             return;
         }
-        let answers = |offered: &PeerSyn| SeqNumber(offered.seq).before(SeqNumber(segment.ack));
-        self.peer = self.peer.or(self.offered.filter(answers));
+        let ack = SeqNumber(segment.ack);
+        let answered = self.offers.iter().filter(|syn| SeqNumber(syn.seq).before(ack));
+        // The nearest: numbers are chosen by chance, and one connection's are far from another's.
+        if let Some(answered) = answered.min_by_key(|syn| ack - SeqNumber(syn.seq))
+            && self.peer.is_none()
+        {
+            (self.peer, self.reached) = (Some(*answered), Some(answered.reached));
+        }
         self.synchronised = !syn;
     }
 
@@ -183,7 +202,7 @@ impl Flow {
     /// How many bits the window of the peer's segment is to be shifted (RFC 7323 section 2.2).
     fn scale_of(&self, segment: &Segment) -> u8 {
         let ours = self.our_syn.and_then(|(_, scale)| scale);
-        let peers = self.peer.or(self.offered).and_then(|peer| peer.scale);
+        let peers = self.peer.or(self.offers.last().copied()).and_then(|peer| peer.scale);
         match ours.and(peers) {
             Some(scale) if !segment.has(TcpFlags::SYN) => scale.min(14),
             _ => 0,
@@ -259,30 +278,60 @@ mod tests {
     use crate::decode::decode;
     use crate::script::{Tcp, tcp};
 
-    const HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const THERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const OURS: u32 = 1_000;
+    const FIRST: u32 = 3_000_000_000;
+    const SECOND: u32 = 1_000_000_000;
 
-    /// A segment to this host, or from it.
-    fn decoded(segment: &Tcp, to_us: bool) -> Decoded {
-        let (source, destination) = if to_us { (THERE, HERE) } else { (HERE, THERE) };
-        let (source_mac, destination_mac) = ([2; 6], [2; 6]);
-        let medium = Medium::Ethernet;
-        let envelope = Envelope { medium, source_mac, destination_mac, source, destination, ttl: 64, ecn: 0 };
-        let ports = if to_us { (4_000, 80) } else { (80, 4_000) };
-        decode(&segment.frame(&envelope, ports, 0, 0), medium).unwrap()
+    fn segment(segment: Tcp, is_ours: bool, peers: u32) -> Decoded {
+        let (source, destination) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let (source_mac, destination_mac) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let away = Envelope {
+            medium: Medium::Ip,
+            source_mac,
+            destination_mac,
+            source,
+            destination,
+            ttl: 64,
+            ecn: 0,
+        };
+        let back = Envelope { source: destination, destination: source, ..away };
+        let frame = match is_ours {
+            true => segment.frame(&away, (4_000, 80), OURS, peers),
+            false => segment.frame(&back, (80, 4_000), peers, OURS),
+        };
+        decode(&frame, Medium::Ip).unwrap()
     }
 
     #[test]
     fn invariant_15_a_reset_that_answers_a_reset_or_nothing_is_seen() {
         let mut flows = Flows::new(1_500, 88);
-        let reset = decoded(&tcp().rst().seq(7), false);
+        let reset = segment(tcp().rst().seq(7), true, 0);
         let sent =
             |flows: &mut Flows| flows.on_sent(&reset, &Notes::default()).err().map(|breach| breach.invariant);
-        flows.on_delivered(&decoded(&tcp().rst().seq(5), true));
+        flows.on_delivered(&segment(tcp().rst().seq(5), false, 0));
         assert_eq!(sent(&mut flows), Some(15), "it answers a reset");
         let mut flows = Flows::new(1_500, 88);
-        flows.on_delivered(&decoded(&tcp().seq(5).ack(7), true));
+        flows.on_delivered(&segment(tcp().seq(5).ack(7), false, 0));
         assert_eq!(sent(&mut flows), None);
         assert_eq!(sent(&mut flows), Some(15), "two answer one segment");
+    }
+
+    /// A peer has two answers to our SYN, and data behind the first; the host acknowledges so much of one.
+    fn judge(acknowledged: u32, of: u32) -> Result<(), Breach> {
+        let mut flows = Flows::new(1_500, 88);
+        flows.on_sent(&segment(tcp().syn(), true, 0), &Notes::default())?;
+        flows.on_delivered(&segment(tcp().syn().ack(1), false, FIRST));
+        flows.on_delivered(&segment(tcp().syn().ack(1), false, SECOND));
+        flows.on_delivered(&segment(tcp().seq(1).ack(1).len(100), false, FIRST));
+        flows.on_sent(&segment(tcp().seq(1).ack(acknowledged), true, of), &Notes::default())
+    }
+
+    #[test]
+    fn either_of_two_answers_may_be_acknowledged_and_no_more_than_it_said() {
+        for (said, of) in [(101, FIRST), (1, SECOND)] {
+            judge(1, of).unwrap();
+            judge(said, of).unwrap();
+            assert_eq!(judge(said + 1, of).unwrap_err().invariant, 10);
+        }
     }
 }

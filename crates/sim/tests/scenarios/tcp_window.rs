@@ -268,6 +268,38 @@ fn an_older_segment_does_not_change_the_window() {
 }
 
 #[test]
+fn old_data_that_acknowledges_more_tells_the_window_of_now() {
+    let mut script = Script::new();
+    let connection = script.open_with(tcp().mss(1_000).win(3_000));
+    script.host.send(connection, &[0; 10_000]);
+    script.settle();
+    assert_eq!(script.segments().len(), 3);
+    // The peer reads nothing: its window ends where it did. What it has sent first was lost and comes last.
+    script.inject(tcp().seq(1_001).ack(1_001).data(&[1; 1_000]).win(2_000));
+    script.heard();
+    script.inject(tcp().seq(1).ack(2_001).data(&[1; 1_000]).win(1_000));
+    assert_eq!(script.host.info(connection).unwrap().snd_wnd, 1_000);
+    script.settle();
+    assert!(
+        script.segments().iter().all(|segment| segment.payload.is_empty()),
+        "3,000 bytes are all it takes"
+    );
+}
+
+#[test]
+fn an_acknowledgement_from_the_end_of_a_window_with_a_hole_counts() {
+    let mut script = Script::builder().tcp(|tcp| tcp.receive_buffer = 2_000).build();
+    let connection = script.open();
+    script.host.send(connection, b"outstanding");
+    script.inject(tcp().seq(1_001).ack(1).data(&[1; 1_000]));
+    script.heard();
+    script.inject(tcp().seq(2_001).ack(12));
+    assert_eq!(script.host.info(connection).unwrap().flight, 0);
+    script.inject(tcp().seq(2_002).ack(12));
+    assert_eq!(script.host.counters().drops.tcp_unacceptable, 1, "but not from beyond it");
+}
+
+#[test]
 fn tiny_window_openings_bring_no_tiny_segments() {
     let mut script = Script::new();
     let connection = script.open_with(tcp().mss(1_000).win(4_000));

@@ -240,14 +240,15 @@ impl Connection {
         true
     }
 
-    /// RFC 9293 section 3.4, and MUST-66: an empty window still lets valid ACKs pass.
+    /// RFC 9293 section 3.4, and MUST-66: an empty window still lets valid ACKs pass. So does one that the peer has filled,
+    /// though something in it was lost: all that it says without data comes from the window's end.
     fn is_acceptable(&self, segment: &Segment) -> bool {
         let window = self.rcv_wnd();
         let (start, len) = (segment.header.sequence, segment.len());
         let within = |seq: SeqNumber| seq.at_or_after(self.rcv_nxt) && seq.before(self.rcv_nxt + window);
         match (len, window) {
             (_, 0) => start == self.rcv_nxt,
-            (0, _) => within(start),
+            (0, _) => within(start) || start == self.rcv_nxt + window && !segment.has(TcpFlags::RST),
             _ => within(start) || within(start + (len - 1)),
         }
     }

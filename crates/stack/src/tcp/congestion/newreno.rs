@@ -87,6 +87,9 @@ impl CongestionControl for NewReno {
     fn on_mss_changed(&mut self, mss: u32) {
         self.mss = mss;
         self.cwnd = self.cwnd.max(mss);
+        // What the window may be set to later has to hold such segments, too: RFC 5681 equation 4, RFC 6928.
+        self.ssthresh = self.ssthresh.max(2 * mss);
+        self.initial_window = self.initial_window.max(2 * mss);
     }
 
     fn set_mss(&mut self, mss: u32, initial_segments: u32) {
@@ -111,6 +114,18 @@ mod tests {
         reno.on_ack(NOW, 5_000, None);
         reno.on_ack(NOW, 5_000, None);
         assert_eq!(reno.window(), 11_000);
+    }
+
+    #[test]
+    fn segments_that_become_larger_fit_into_the_window_after_a_recovery_and_after_a_pause() {
+        let recovered = |reno: &mut NewReno| reno.on_recovered(NOW, 0);
+        for then in [recovered, NewReno::on_idle] {
+            let mut reno = NewReno::new(100, 10);
+            reno.on_loss(NOW, 400);
+            reno.on_mss_changed(1_460);
+            then(&mut reno);
+            assert!(reno.window() >= 1_460, "{reno:?}");
+        }
     }
 
     #[test]
