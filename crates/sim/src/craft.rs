@@ -6,7 +6,9 @@ use sunstar_packet::Medium;
 use sunstar_wire::arp::{ArpOperation, ArpPacket};
 use sunstar_wire::checksum::{Accumulator, checksum};
 use sunstar_wire::ethernet::EthernetHeader;
+use sunstar_wire::icmpv4::Icmpv4Message;
 use sunstar_wire::ipv4::{Ipv4Header, Ipv4Option};
+use sunstar_wire::tcp::TcpHeader;
 use sunstar_wire::udp::UdpHeader;
 use sunstar_wire::{Ecn, EtherType, MacAddress, Protocol};
 
@@ -194,4 +196,38 @@ pub fn igmp(kind: u8, code: u8, group: Ipv4Addr, behind: &[u8]) -> Vec<u8> {
     let sum = checksum(&message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     message
+}
+
+/// Makes the checksums of an Ethernet frame with an IPv4 packet right, as far as there is anything to sum. A lie that is
+/// dropped for its checksum reaches nobody.
+pub fn mend_checksums(frame: &mut [u8]) {
+    let packet = frame.get_mut(EthernetHeader::LEN..).filter(|packet| packet.len() >= Ipv4Header::LEN);
+    let Some(packet) = packet else { return };
+    let header_len = usize::from(packet[0] & 15) * 4;
+    if header_len < Ipv4Header::LEN || packet.len() < header_len {
+        return;
+    }
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..header_len]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    let total = usize::from(u16::from_be_bytes([packet[2], packet[3]])).min(packet.len());
+    let address = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
+    let (source, destination, protocol) = (address(12), address(16), Protocol(packet[9]));
+    let field = match protocol {
+        Protocol::TCP => TcpHeader::CHECKSUM_OFFSET,
+        Protocol::UDP => UdpHeader::CHECKSUM_OFFSET,
+        Protocol::ICMP | Protocol::IGMP => Icmpv4Message::CHECKSUM_OFFSET,
+        _ => return,
+    };
+    let Some(payload) = packet.get_mut(header_len..total).filter(|payload| payload.len() >= field + 2) else {
+        return;
+    };
+    payload[field..field + 2].fill(0);
+    let mut sum = Accumulator::new();
+    if matches!(protocol, Protocol::TCP | Protocol::UDP) {
+        sum.add_pseudo_v4(source, destination, protocol, payload.len() as u32);
+    }
+    sum.add(payload);
+    let sum = sum.finish();
+    payload[field..field + 2].copy_from_slice(&sum.to_be_bytes());
 }

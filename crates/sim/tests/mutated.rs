@@ -5,12 +5,11 @@
 
 use std::env;
 
+use sunstar_sim::craft::mend_checksums;
 use sunstar_sim::{Pair, Script, Side, Tcp, ms, noise, secs, tcp};
 use sunstar_stack::random::Random;
-use sunstar_stack::{ConnectionKey, Counters, State, UdpKey};
-use sunstar_wire::checksum::{Accumulator, checksum};
+use sunstar_stack::{ConnectionKey, State, UdpKey};
 use sunstar_wire::tcp::TcpFlags;
-use sunstar_wire::{IpAddress, Protocol};
 
 /// Bytes of Ethernet header.
 const LINK: usize = 14;
@@ -132,12 +131,6 @@ impl Victim {
     }
 }
 
-/// How many events of a frame's fate were counted, what IP as such counts aside.
-fn fates(counters: &Counters) -> u64 {
-    let Counters { drops, reassembly, control, udp, tcp, .. } = counters;
-    drops.total() + reassembly.total() + control.total() + udp.total() + tcp.total()
-}
-
 fn mutate(frame: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
     let place = |frame: &[u8], random: &mut Random| random.below(frame.len().max(1) as u64) as usize;
     match random.below(8) {
@@ -177,39 +170,6 @@ fn mutate(frame: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
     }
 }
 
-/// Makes the checksums right again, as far as there is anything to sum: a lie that is dropped for its checksum reaches
-/// nobody.
-fn mend_checksums(frame: &mut [u8]) {
-    let Some(packet) = frame.get_mut(LINK..).filter(|packet| packet.len() >= 20) else { return };
-    let header_len = usize::from(packet[0] & 15) * 4;
-    if header_len < 20 || packet.len() < header_len {
-        return;
-    }
-    packet[10..12].fill(0);
-    let sum = checksum(&packet[..header_len]);
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
-    let total = usize::from(u16::from_be_bytes([packet[2], packet[3]])).min(packet.len());
-    let address = |at: usize| IpAddress::from([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
-    let (source, destination, protocol) = (address(12), address(16), Protocol(packet[9]));
-    let field = match protocol {
-        Protocol::TCP => 16,
-        Protocol::UDP => 6,
-        Protocol::ICMP => 2,
-        _ => return,
-    };
-    let Some(payload) = packet.get_mut(header_len..total).filter(|payload| payload.len() >= field + 2) else {
-        return;
-    };
-    payload[field..field + 2].fill(0);
-    let mut sum = Accumulator::new();
-    if protocol != Protocol::ICMP {
-        sum.add_pseudo(source, destination, protocol, payload.len() as u32);
-    }
-    sum.add(payload);
-    let sum = sum.finish();
-    payload[field..field + 2].copy_from_slice(&sum.to_be_bytes());
-}
-
 #[test]
 fn mutated_frames_break_nothing_and_are_all_accounted_for() {
     let count: u64 = env::var("SUNSTAR_MUTATED_FRAMES")
@@ -229,10 +189,10 @@ fn mutated_frames_break_nothing_and_are_all_accounted_for() {
         if random.below(4) != 0 {
             mend_checksums(&mut frame);
         }
-        let before = fates(victim.script.host.counters());
+        let before = victim.script.host.fates();
         victim.script.inject_frame(&frame);
         assert!(
-            fates(victim.script.host.counters()) > before,
+            victim.script.host.fates() > before,
             "frame {number} disappeared without a trace: {frame:02x?}"
         );
         victim.keep_open();

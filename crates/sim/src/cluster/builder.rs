@@ -111,6 +111,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// The buffers of each shard.
+    pub fn pool(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+        change(&mut self.pool);
+        self
+    }
+
     /// Builds it.
     ///
     /// # Panics
