@@ -12,14 +12,38 @@ use crate::decode::{Body, Decoded, Segment, Transport};
 /// More than any window a host of the simulation advertises, in bytes.
 const MAX_AHEAD: u32 = 1 << 26;
 
+/// SYNs of a peer that are remembered until one is answered.
+const MAX_OFFERS: usize = 16;
+
 /// What the peer's SYN said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct PeerSyn {
     seq: u32,
-    /// Behind the SYN and what came with it.
-    end: SeqNumber,
-    mss: Option<u16>,
-    scales: bool,
+    /// The end of the furthest segment that has reached us since.
+    reached: SeqNumber,
+    /// Where its FINs end.
+    fins: Vec<SeqNumber>,
+    mss: u16,
+    /// Whether it offers window scaling; `None` if it has come both with and without.
+    scales: Option<bool>,
+}
+
+impl PeerSyn {
+    /// The same SYN has come again; which of them is the connection's, nobody outside can tell.
+    fn merge(&mut self, again: &Self) {
+        self.mss = self.mss.max(again.mss);
+        self.scales = self.scales.filter(|_| self.scales == again.scales);
+    }
+
+    fn on_delivered(&mut self, segment: &Segment, end: SeqNumber) {
+        // What is further ahead than any window is no part of the stream.
+        if end.after(self.reached) && end - self.reached <= MAX_AHEAD {
+            self.reached = end;
+        }
+        if segment.has(TcpFlags::FIN) {
+            self.fins.push(end);
+        }
+    }
 }
 
 /// One connection, from one end's point of view.
@@ -27,18 +51,14 @@ struct PeerSyn {
 struct Flow {
     /// Our latest SYN: its number, and the window scale it offered.
     our_syn: Option<(u32, Option<u8>)>,
-    /// The latest SYN that reached us.
-    offered: Option<PeerSyn>,
+    /// The SYNs that reached us, the latest last.
+    offered: Vec<PeerSyn>,
     /// The SYN we have acknowledged.
     peer: Option<PeerSyn>,
     /// Whether we have said anything but a SYN.
     synchronised: bool,
     right_edge: Option<SeqNumber>,
     acknowledged: Option<SeqNumber>,
-    /// The end of the furthest segment that reached us.
-    reached: Option<SeqNumber>,
-    /// Where the peer's FIN ends, once that reached us.
-    fin_end: Option<SeqNumber>,
     inputs: u64,
     resets: u64,
 }
@@ -74,19 +94,16 @@ impl Flows {
         let options = &segment.options;
         let end = SeqNumber(segment.seq.wrapping_add(segment.seq_len()));
         if segment.has(TcpFlags::SYN) {
-            let scales = options.window_scale.is_some();
-            flow.offered = Some(PeerSyn { seq: segment.seq, end, mss: options.mss, scales });
-            // What came before the connection's own SYN says nothing about it.
-            flow.reached = flow.reached.filter(|_| flow.peer.is_some());
+            let offer = PeerSyn {
+                seq: segment.seq,
+                reached: end,
+                fins: Vec::new(),
+                mss: options.mss.unwrap_or(536),
+                scales: Some(options.window_scale.is_some()),
+            };
+            flow.on_offer(offer);
         }
-        flow.reached = match flow.reached {
-            // What is further ahead than any window is no part of the stream.
-            Some(reached) if end.before(reached) || end - reached > MAX_AHEAD => Some(reached),
-            _ => Some(end),
-        };
-        if segment.has(TcpFlags::FIN) {
-            flow.fin_end = Some(end);
-        }
+        flow.offered.iter_mut().chain(&mut flow.peer).for_each(|syn| syn.on_delivered(segment, end));
     }
 
     /// The host has sent a frame; says what is wrong with it.
@@ -116,13 +133,13 @@ impl Flow {
         // Two connections of one instant may begin with the same number; they answer different SYNs then.
         let other = self.our_syn.is_none_or(|(seq, _)| seq != segment.seq)
             || segment.has(TcpFlags::ACK)
-                && self.peer.is_some_and(|peer| peer.seq != segment.ack.wrapping_sub(1));
+                && self.peer.as_ref().is_some_and(|peer| peer.seq != segment.ack.wrapping_sub(1));
         if syn && other {
             let (inputs, resets) = (self.inputs, self.resets);
             // A SYN that is no answer begins anew; what arrived before belongs to the past.
-            let offered = self.offered.filter(|_| segment.has(TcpFlags::ACK));
+            let answers = segment.has(TcpFlags::ACK);
+            let offered = if answers { std::mem::take(&mut self.offered) } else { Vec::new() };
             *self = Self { inputs, resets, offered, ..Self::default() };
-            self.reached = offered.map(|syn| syn.end);
         }
         if syn {
             self.our_syn = Some((segment.seq, segment.options.window_scale));
@@ -130,15 +147,32 @@ impl Flow {
         if self.synchronised || !segment.has(TcpFlags::ACK) {
             return;
         }
-        let answers = |offered: &PeerSyn| SeqNumber(offered.seq).before(SeqNumber(segment.ack));
-        self.peer = self.peer.or(self.offered.filter(answers));
+        let ack = SeqNumber(segment.ack);
+        let answers = |offered: &&PeerSyn| SeqNumber(offered.seq).before(ack) && !ack.after(offered.reached);
+        if self.peer.is_none() {
+            self.peer = self.offered.iter().rev().find(answers).or(self.offered.last()).cloned();
+        }
         self.synchronised = !syn;
+    }
+
+    /// A SYN has reached us.
+    fn on_offer(&mut self, offer: PeerSyn) {
+        if let Some(peer) = self.peer.as_mut().filter(|peer| peer.seq == offer.seq) {
+            peer.merge(&offer);
+        }
+        if let Some(known) = self.offered.iter_mut().find(|known| known.seq == offer.seq) {
+            return known.merge(&offer);
+        }
+        if self.offered.len() == MAX_OFFERS {
+            self.offered.remove(0);
+        }
+        self.offered.push(offer);
     }
 
     /// Invariant 5, RFC 9293 MUST-16, RFC 6691: what the peer takes, less our options.
     fn check_mss(&self, segment: &Segment, notes: &Notes, mtu: usize, floor: usize) -> Result<(), String> {
-        let Some(peer) = self.peer else { return Ok(()) };
-        let largest = usize::from(peer.mss.unwrap_or(536)).max(floor).min(mtu - 40) - segment.options_len;
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let largest = usize::from(peer.mss).max(floor).min(mtu - 40) - segment.options_len;
         let len = segment.payload.len();
         let piece = notes.segmentation.map_or(len, |segmentation| len.min(segmentation.size.into()));
         if piece > largest {
@@ -157,7 +191,7 @@ impl Flow {
             return Err(format!("acknowledges {ack}, and more before"));
         }
         self.acknowledged = Some(ack);
-        let reached = self.reached.unwrap_or(ack);
+        let reached = self.peer.as_ref().map_or(ack, |peer| peer.reached);
         if ack.after(reached) {
             return Err(format!("acknowledges {ack} when no more than {reached} has arrived"));
         }
@@ -172,14 +206,14 @@ impl Flow {
 
     /// Invariant 4, RFC 9293 SHLD-14 taken as a MUST: the window never shrinks, scale rounding included.
     fn check_right_edge(&mut self, segment: &Segment) -> Result<(), String> {
-        let (Some(peer), Some((_, our_scale))) = (self.peer, self.our_syn) else { return Ok(()) };
+        let (Some(peer), Some((_, our_scale))) = (&self.peer, self.our_syn) else { return Ok(()) };
+        let Some(scales) = peer.scales else { return Ok(()) };
         // Behind the peer's FIN there is nothing a window could be for.
-        let ack = SeqNumber(segment.ack);
-        if self.fin_end.is_some_and(|end| ack.at_or_after(end)) {
+        if peer.fins.contains(&SeqNumber(segment.ack)) {
             return Ok(());
         }
         let syn = segment.has(TcpFlags::SYN);
-        let scale = if syn || !peer.scales { 0 } else { our_scale.unwrap_or(0) };
+        let scale = if syn || !scales { 0 } else { our_scale.unwrap_or(0) };
         let edge = SeqNumber(segment.ack.wrapping_add(u32::from(segment.window) << scale));
         if let Some(before) = self.right_edge.filter(|before| edge.before(*before)) {
             return Err(format!("the right edge of the window retreats from {before} to {edge}"));
