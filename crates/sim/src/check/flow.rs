@@ -115,8 +115,9 @@ impl Flows {
             if flow.resets > flow.inputs + self.occasions {
                 return Err("a RST that answers nothing, or a RST".into());
             }
-            // The connection is over, if there was one.
-            *flow = Flow { inputs: flow.inputs, resets: flow.resets, ..Flow::default() };
+            // The connection is over, if there was one; what is half open outlives a RST that answers a wrong acknowledgement.
+            let offered = std::mem::take(&mut flow.offered);
+            *flow = Flow { inputs: flow.inputs, resets: flow.resets, offered, ..Flow::default() };
             return Ok(());
         }
         flow.on_syn_or_first(segment);
