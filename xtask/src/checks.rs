@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use crate::failure::{Failure, ensure};
+use crate::fuzz;
 use crate::interop;
 use crate::report::Report;
 use crate::tools::{self, Tool};
@@ -21,7 +22,7 @@ const INTEROP_BUILD: &str = "interop build";
 
 /// The steps ahead of the interop cases, the quick ones first.
 const CHECKS: &[Check] = &[
-    Check { name: "format", tools: &[], run: || run_cargo("fmt --all --check") },
+    Check { name: "format", tools: &[], run: format },
     Check {
         name: "spelling",
         tools: &[tools::TYPOS],
@@ -33,11 +34,7 @@ const CHECKS: &[Check] = &[
         tools: &[tools::DENY],
         run: || run_cargo("deny --log-level error --workspace check licenses bans sources"),
     },
-    Check {
-        name: "clippy",
-        tools: &[],
-        run: || run_cargo("clippy --workspace --all-targets -- --deny warnings"),
-    },
+    Check { name: "clippy", tools: &[tools::CXX], run: clippy },
     Check {
         name: "documentation",
         tools: &[],
@@ -46,7 +43,20 @@ const CHECKS: &[Check] = &[
     Check { name: "tests", tools: &[tools::NEXTEST], run: || run_cargo("nextest run --workspace") },
     Check { name: "documentation's tests", tools: &[], run: || run_cargo("test --workspace --doc") },
     Check { name: "models", tools: &[], run: models },
+    Check { name: "fuzz targets", tools: &[tools::FUZZ, tools::CXX], run: fuzz::run },
 ];
+
+fn format() -> Result<(), Failure> {
+    run_cargo("fmt --all --check")?;
+    run_cargo("fmt --manifest-path fuzz/Cargo.toml --check")
+}
+
+/// The fuzz targets are a workspace of their own, built beside this one.
+fn clippy() -> Result<(), Failure> {
+    run_cargo("clippy --workspace --all-targets -- --deny warnings")?;
+    let mut fuzz = cargo("clippy --locked --manifest-path fuzz/Cargo.toml --all-targets --target-dir");
+    run_to_success(fuzz.arg(workspace::target_directory()?).args(["--", "--deny", "warnings"]))
+}
 
 /// The interleavings of our own atomics, explored by loom, in the two crates that have any. The flag changes every crate,
 /// so the build has a directory of its own: the other steps' would be thrown away by it. Optimising across crates would

@@ -5,6 +5,7 @@ mod accept;
 mod checks;
 mod cleanup;
 mod failure;
+mod fuzz;
 mod interop;
 mod peer;
 mod process;

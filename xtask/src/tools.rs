@@ -66,6 +66,9 @@ impl Tool {
 pub(crate) const NEXTEST: Tool = Tool::built("cargo-nextest", "cargo-nextest@0.9.143");
 pub(crate) const DENY: Tool = Tool::built("cargo-deny", "cargo-deny@0.20.2");
 pub(crate) const MACHETE: Tool = Tool::built("cargo-machete", "cargo-machete@0.9.2");
+pub(crate) const FUZZ: Tool = Tool::built("cargo-fuzz", "cargo-fuzz@0.13.2");
+/// What libFuzzer is built with.
+pub(crate) const CXX: Tool = Tool::debian("c++", "g++");
 pub(crate) const TYPOS: Tool =
     Tool { program: "typos", source: Source::Wheel { requirement: "typos==1.52.0" } };
 

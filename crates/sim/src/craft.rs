@@ -6,9 +6,11 @@ use sunstar_packet::Medium;
 use sunstar_wire::arp::{ArpOperation, ArpPacket};
 use sunstar_wire::checksum::{Accumulator, checksum};
 use sunstar_wire::ethernet::EthernetHeader;
+use sunstar_wire::icmpv4::Icmpv4Message;
 use sunstar_wire::ipv4::{Ipv4Header, Ipv4Option};
+use sunstar_wire::tcp::TcpHeader;
 use sunstar_wire::udp::UdpHeader;
-use sunstar_wire::{Ecn, EtherType, IpAddress, MacAddress, Protocol};
+use sunstar_wire::{Ecn, EtherType, MacAddress, Protocol};
 
 /// From whom to whom a frame goes. Its fields may be changed: a liar sets them as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,24 +198,25 @@ pub fn igmp(kind: u8, code: u8, group: Ipv4Addr, behind: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Makes the checksums of an Ethernet frame right again, as far as there is anything to sum: a lie that is dropped for its
-/// checksum reaches nobody.
+/// Makes the checksums of an Ethernet frame with an IPv4 packet right, as far as there is anything to sum. A lie that is
+/// dropped for its checksum reaches nobody.
 pub fn mend_checksums(frame: &mut [u8]) {
-    let Some(packet) = frame.get_mut(14..).filter(|packet| packet.len() >= 20) else { return };
+    let packet = frame.get_mut(EthernetHeader::LEN..).filter(|packet| packet.len() >= Ipv4Header::LEN);
+    let Some(packet) = packet else { return };
     let header_len = usize::from(packet[0] & 15) * 4;
-    if header_len < 20 || packet.len() < header_len {
+    if header_len < Ipv4Header::LEN || packet.len() < header_len {
         return;
     }
     packet[10..12].fill(0);
     let sum = checksum(&packet[..header_len]);
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
     let total = usize::from(u16::from_be_bytes([packet[2], packet[3]])).min(packet.len());
-    let address = |at: usize| IpAddress::from([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
+    let address = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
     let (source, destination, protocol) = (address(12), address(16), Protocol(packet[9]));
     let field = match protocol {
-        Protocol::TCP => 16,
-        Protocol::UDP => 6,
-        Protocol::ICMP => 2,
+        Protocol::TCP => TcpHeader::CHECKSUM_OFFSET,
+        Protocol::UDP => UdpHeader::CHECKSUM_OFFSET,
+        Protocol::ICMP | Protocol::IGMP => Icmpv4Message::CHECKSUM_OFFSET,
         _ => return,
     };
     let Some(payload) = packet.get_mut(header_len..total).filter(|payload| payload.len() >= field + 2) else {
@@ -221,8 +224,8 @@ pub fn mend_checksums(frame: &mut [u8]) {
     };
     payload[field..field + 2].fill(0);
     let mut sum = Accumulator::new();
-    if protocol != Protocol::ICMP {
-        sum.add_pseudo(source, destination, protocol, payload.len() as u32);
+    if matches!(protocol, Protocol::TCP | Protocol::UDP) {
+        sum.add_pseudo_v4(source, destination, protocol, payload.len() as u32);
     }
     sum.add(payload);
     let sum = sum.finish();

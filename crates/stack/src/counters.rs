@@ -176,6 +176,8 @@ counters! {
     ControlCounters {
         /// Echo requests answered.
         echo_answered,
+        /// Echo replies delivered to a socket.
+        echo_replies_received,
         /// Errors sent.
         errors_sent,
         /// Errors received that concerned a socket.

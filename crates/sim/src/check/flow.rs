@@ -1,5 +1,5 @@
 //! What can be told of a host's connections from outside, by watching what reaches it and what it says: of the
-//! invariants numbers 4, 5, 10, 11 and 15.
+//! invariants numbers 2, 4, 5, 10, 11 and 15.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -13,17 +13,43 @@ use crate::decode::{Body, Decoded, Segment, Transport};
 /// More than any window a host of the simulation advertises, in bytes.
 const MAX_AHEAD: u32 = 1 << 26;
 
-/// SYNs of different numbers that are remembered until the host says which of them it has heard.
-const MAX_OFFERS: usize = 8;
+/// SYNs of a peer that are remembered until one is answered.
+const MAX_OFFERS: usize = 16;
 
 /// What the peer's SYN said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct PeerSyn {
     seq: u32,
-    /// The end of the furthest segment behind it that reached us.
+    /// The end of the furthest segment that has reached us since.
     reached: SeqNumber,
-    mss: Option<u16>,
+    /// Where its FINs end.
+    fins: Vec<SeqNumber>,
+    mss: u16,
+    /// The window scale that it offers, the greatest if it has come with several.
     scale: Option<u8>,
+    /// It has come with several.
+    is_doubtful: bool,
+}
+
+impl PeerSyn {
+    /// The same SYN has come again; which of them is the connection's, nobody outside can tell.
+    fn merge(&mut self, again: &Self) {
+        self.mss = self.mss.max(again.mss);
+        self.is_doubtful |= self.scale.is_some() != again.scale.is_some();
+        self.scale = self.scale.max(again.scale);
+    }
+
+    /// A segment has arrived, and ends there; so far the host has acknowledged so much.
+    fn on_delivered(&mut self, segment: &Segment, end: SeqNumber, acknowledged: Option<SeqNumber>) {
+        // What is further ahead than any window is no part of the stream.
+        let from = acknowledged.unwrap_or(SeqNumber(self.seq));
+        if end.after(self.reached) && end - from <= MAX_AHEAD {
+            self.reached = end;
+        }
+        if segment.has(TcpFlags::FIN) {
+            self.fins.push(end);
+        }
+    }
 }
 
 /// One connection, from one end's point of view.
@@ -31,9 +57,8 @@ struct PeerSyn {
 struct Flow {
     /// Our latest SYN: its number, and the window scale it offered.
     our_syn: Option<(u32, Option<u8>)>,
-    /// The SYNs that reached us, the latest last. The host may have heard only the first of them yet, when others of another
-    /// number follow: a peer may have several answers, or be several.
-    offers: Vec<PeerSyn>,
+    /// The SYNs that reached us, the latest last.
+    offered: Vec<PeerSyn>,
     /// The SYN we have acknowledged.
     peer: Option<PeerSyn>,
     /// Whether we have said anything but a SYN.
@@ -44,10 +69,6 @@ struct Flow {
     may_send_to: Option<SeqNumber>,
     /// The end of the furthest segment we have sent.
     sent: Option<SeqNumber>,
-    /// The end of the furthest segment that reached us.
-    reached: Option<SeqNumber>,
-    /// Where the peer's FIN ends, once that reached us.
-    fin_end: Option<SeqNumber>,
     inputs: u64,
     resets: u64,
 }
@@ -83,31 +104,19 @@ impl Flows {
         let options = &segment.options;
         let end = SeqNumber(segment.seq.wrapping_add(segment.seq_len()));
         if segment.has(TcpFlags::SYN) {
-            let (mss, scale) = (options.mss, options.window_scale);
-            flow.offers.retain(|syn| syn.seq != segment.seq);
-            flow.offers.push(PeerSyn { seq: segment.seq, reached: end, mss, scale });
-            if flow.offers.len() > MAX_OFFERS {
-                flow.offers.remove(0);
-            }
-            // What came before the connection's own SYN says nothing about it.
-            flow.reached = flow.reached.filter(|_| flow.peer.is_some());
+            let offer = PeerSyn {
+                seq: segment.seq,
+                reached: end,
+                fins: Vec::new(),
+                mss: options.mss.unwrap_or(536),
+                scale: options.window_scale,
+                is_doubtful: false,
+            };
+            flow.on_offer(offer);
         }
-        for syn in &mut flow.offers {
-            if end.after(syn.reached) && end - syn.reached <= MAX_AHEAD {
-                syn.reached = end;
-            }
-        }
-        let edge = flow.acknowledged.or(flow.reached);
-        flow.reached = match flow.reached {
-            // What is further ahead than any window is no part of the stream.
-            Some(reached) if end.before(reached) || edge.is_some_and(|edge| end - edge > MAX_AHEAD) => {
-                Some(reached)
-            }
-            _ => Some(end),
-        };
-        if segment.has(TcpFlags::FIN) {
-            flow.fin_end = Some(end);
-        }
+        let acknowledged = flow.acknowledged;
+        flow.offered.iter_mut().for_each(|syn| syn.on_delivered(segment, end, None));
+        flow.peer.iter_mut().for_each(|syn| syn.on_delivered(segment, end, acknowledged));
         // An acknowledgement of what was never sent is nobody's, and says nothing of a window.
         let of_ours = flow.sent.is_none_or(|sent| !SeqNumber(segment.ack).after(sent));
         if segment.has(TcpFlags::ACK) && of_ours {
@@ -140,8 +149,9 @@ impl Flows {
             if flow.resets > flow.inputs + self.occasions {
                 return Err(Breach::new(15, "a RST that answers nothing, or a RST"));
             }
-            // The connection is over, if there was one.
-            *flow = Flow { inputs: flow.inputs, resets: flow.resets, ..Flow::default() };
+            // The connection is over, if there was one; what is half open outlives a RST that answers a wrong acknowledgement.
+            let offered = std::mem::take(&mut flow.offered);
+            *flow = Flow { inputs: flow.inputs, resets: flow.resets, offered, ..Flow::default() };
             return Ok(());
         }
         flow.on_syn_or_first(segment);
@@ -161,13 +171,13 @@ impl Flow {
         // Two connections of one instant may begin with the same number; they answer different SYNs then.
         let other = self.our_syn.is_none_or(|(seq, _)| seq != segment.seq)
             || segment.has(TcpFlags::ACK)
-                && self.peer.is_some_and(|peer| peer.seq != segment.ack.wrapping_sub(1));
+                && self.peer.as_ref().is_some_and(|peer| peer.seq != segment.ack.wrapping_sub(1));
         if syn && other {
             let (inputs, resets) = (self.inputs, self.resets);
             // A SYN that is no answer begins anew; what arrived before belongs to the past.
-            let offers =
-                if segment.has(TcpFlags::ACK) { std::mem::take(&mut self.offers) } else { Vec::new() };
-            *self = Self { inputs, resets, offers, ..Self::default() };
+            let answers = segment.has(TcpFlags::ACK);
+            let offered = if answers { std::mem::take(&mut self.offered) } else { Vec::new() };
+            *self = Self { inputs, resets, offered, ..Self::default() };
         }
         if syn {
             self.our_syn = Some((segment.seq, segment.options.window_scale));
@@ -176,20 +186,31 @@ impl Flow {
             return;
         }
         let ack = SeqNumber(segment.ack);
-        let answered = self.offers.iter().filter(|syn| SeqNumber(syn.seq).before(ack));
-        // The nearest: numbers are chosen by chance, and one connection's are far from another's.
-        if let Some(answered) = answered.min_by_key(|syn| ack - SeqNumber(syn.seq))
-            && self.peer.is_none()
-        {
-            (self.peer, self.reached) = (Some(*answered), Some(answered.reached));
+        let answers = |offered: &&PeerSyn| SeqNumber(offered.seq).before(ack) && !ack.after(offered.reached);
+        if self.peer.is_none() {
+            self.peer = self.offered.iter().rev().find(answers).or(self.offered.last()).cloned();
         }
         self.synchronised = !syn;
     }
 
+    /// A SYN has reached us.
+    fn on_offer(&mut self, offer: PeerSyn) {
+        if let Some(peer) = self.peer.as_mut().filter(|peer| peer.seq == offer.seq) {
+            peer.merge(&offer);
+        }
+        if let Some(known) = self.offered.iter_mut().find(|known| known.seq == offer.seq) {
+            return known.merge(&offer);
+        }
+        if self.offered.len() == MAX_OFFERS {
+            self.offered.remove(0);
+        }
+        self.offered.push(offer);
+    }
+
     /// Invariant 5, RFC 9293 MUST-16, RFC 6691: what the peer takes, less our options.
     fn check_mss(&self, segment: &Segment, notes: &Notes, mtu: usize, floor: usize) -> Result<(), Breach> {
-        let Some(peer) = self.peer else { return Ok(()) };
-        let largest = usize::from(peer.mss.unwrap_or(536)).max(floor).min(mtu - 40) - segment.options_len;
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let largest = usize::from(peer.mss).max(floor).min(mtu - 40) - segment.options_len;
         let len = segment.payload.len();
         let piece = notes.segmentation.map_or(len, |segmentation| len.min(segmentation.size.into()));
         if piece > largest {
@@ -202,7 +223,7 @@ impl Flow {
     /// How many bits the window of the peer's segment is to be shifted (RFC 7323 section 2.2).
     fn scale_of(&self, segment: &Segment) -> u8 {
         let ours = self.our_syn.and_then(|(_, scale)| scale);
-        let peers = self.peer.or(self.offers.last().copied()).and_then(|peer| peer.scale);
+        let peers = self.peer.as_ref().or(self.offered.last()).and_then(|peer| peer.scale);
         match ours.and(peers) {
             Some(scale) if !segment.has(TcpFlags::SYN) => scale.min(14),
             _ => 0,
@@ -232,7 +253,7 @@ impl Flow {
             return Err(Breach::new(10, format!("acknowledges {ack}, and more before")));
         }
         self.acknowledged = Some(ack);
-        let reached = self.reached.unwrap_or(ack);
+        let reached = self.peer.as_ref().map_or(ack, |peer| peer.reached);
         if ack.after(reached) {
             let what = format!("acknowledges {ack} when no more than {reached} has arrived");
             return Err(Breach::new(10, what));
@@ -249,10 +270,9 @@ impl Flow {
 
     /// Invariant 4, RFC 9293 SHLD-14 taken as a MUST: the window never shrinks, scale rounding included.
     fn check_right_edge(&mut self, segment: &Segment) -> Result<(), Breach> {
-        let (Some(peer), Some((_, our_scale))) = (self.peer, self.our_syn) else { return Ok(()) };
+        let (Some(peer), Some((_, our_scale))) = (&self.peer, self.our_syn) else { return Ok(()) };
         // Behind the peer's FIN there is nothing a window could be for.
-        let ack = SeqNumber(segment.ack);
-        if self.fin_end.is_some_and(|end| ack.at_or_after(end)) {
+        if peer.is_doubtful || peer.fins.contains(&SeqNumber(segment.ack)) {
             return Ok(());
         }
         let syn = segment.has(TcpFlags::SYN);

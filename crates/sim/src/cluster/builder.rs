@@ -77,6 +77,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// The buffers of each shard.
+    pub fn pool(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+        change(&mut self.machine.host.pool);
+        self
+    }
+
     /// Builds it.
     ///
     /// # Panics

@@ -204,6 +204,13 @@ impl Host {
         self.shard.counters()
     }
 
+    /// How many events were counted of what became of frames, what IP as such counts aside: no frame that is received leaves
+    /// this as it was.
+    pub fn fates(&self) -> u64 {
+        let Counters { drops, reassembly, control, udp, tcp, .. } = self.counters();
+        drops.total() + reassembly.total() + control.total() + udp.total() + tcp.total()
+    }
+
     /// Its buffers.
     pub fn pool(&self) -> &Pool {
         self.shard.pool()

@@ -187,3 +187,13 @@ fn a_request_to_everyone_is_sent_only_where_that_is_meant() {
     pair.drive();
     assert_eq!(pair.b.counters().drops.icmp_ignored, 2, "and nobody answers, as hosts do");
 }
+
+#[test]
+fn a_reply_is_counted_when_a_socket_has_it() {
+    let mut pair = Pair::builder().latency(ms(1)).build();
+    let socket = pair.a.ping(pair.b.address(), 8);
+    pair.drive();
+    assert_eq!(pair.a.pongs(socket).len(), 1);
+    assert_eq!(pair.a.counters().control.echo_replies_received, 1);
+    assert_eq!(pair.b.counters().control.echo_replies_received, 0);
+}

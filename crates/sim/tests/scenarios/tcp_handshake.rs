@@ -460,3 +460,17 @@ fn a_host_connects_to_itself() {
         assert_eq!(pair.trace.frames(), 0);
     }
 }
+
+#[test]
+fn the_data_of_a_syn_that_came_again_before_the_device_took_an_answer_is_acknowledged() {
+    let mut script = Script::new();
+    let connection = script.start_connect();
+    script.host.stall();
+    script.inject(tcp().syn().fin().seq(0).ack(1).data(&[7; 100]));
+    script.inject(tcp().syn().fin().seq(0));
+    script.host.resume();
+    script.settle();
+    script.expect(tcp().seq(1).ack(102));
+    assert_eq!(script.host.state(connection), State::CloseWait);
+    assert_eq!(script.host.received(connection), [7; 100]);
+}

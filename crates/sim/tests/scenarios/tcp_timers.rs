@@ -54,6 +54,24 @@ fn a_peer_that_answers_no_probe_is_given_up() {
 }
 
 #[test]
+fn a_keepalive_without_any_time_asks_once_a_second_also_while_data_is_on_its_way() {
+    let mut script = Script::new();
+    let connection = script.open();
+    let keepalive = Keepalive { idle: secs(0), interval: secs(0), count: 3 };
+    script.host.shard_mut().tcp_set_keepalive(connection, Some(keepalive)).unwrap();
+    script.host.send(connection, b"nobody acknowledges this");
+    script.expect(tcp().seq(1).ack(1).len(24));
+    script.drive_for(secs(3));
+    assert_eq!(script.host.state(connection), State::Established);
+    script.heard();
+    script.inject(tcp().seq(1).ack(25));
+    let acknowledged = script.now();
+    let probe = script.segment_within(secs(2)).expect("a probe");
+    assert_eq!((probe.seq, probe.payload.len()), (24, 0));
+    assert!(script.now() - acknowledged >= ms(900), "after a second");
+}
+
+#[test]
 fn two_of_our_own_keep_a_connection_alive() {
     let mut pair = Pair::builder().without_ethernet().latency(ms(10)).build();
     let (client, server) = pair.open();

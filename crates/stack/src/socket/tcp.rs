@@ -412,7 +412,7 @@ impl Shard {
         keepalive: Option<Keepalive>,
     ) -> Result<(), SocketError> {
         let connection = self.connection_mut(key)?;
-        connection.keepalive = keepalive;
+        connection.keepalive = keepalive.map(Keepalive::sensible);
         connection.deadlines.keepalive = None;
         self.tcp.update(&mut self.core, key);
         Ok(())

@@ -66,7 +66,8 @@ impl State {
     }
 }
 
-/// When and how often a silent peer is asked whether it is still there (RFC 9293 section 3.8.4).
+/// When and how often a silent peer is asked whether it is still there (RFC 9293 section 3.8.4). Times of less than a
+/// second count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// Silence before the first probe.
@@ -75,6 +76,17 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Probes without an answer before the connection is given up.
     pub count: u32,
+}
+
+impl Keepalive {
+    /// No timer is to ask without end.
+    const LEAST: Duration = Duration::from_secs(1);
+
+    /// The same with times that make sense.
+    pub(crate) fn sensible(self) -> Self {
+        let Self { idle, interval, count } = self;
+        Self { idle: idle.max(Self::LEAST), interval: interval.max(Self::LEAST), count }
+    }
 }
 
 impl Default for Keepalive {

@@ -313,6 +313,7 @@ impl EchoSocket {
             core.counters.drops.receive_buffer_full += 1;
             return;
         }
+        core.counters.control.echo_replies_received += u64::from(reply.answer == EchoAnswer::Reply);
         self.replies.push_back(reply);
         core.ready.set(&mut self.ready, Ready::READABLE, SocketHandle::Echo(key));
     }
