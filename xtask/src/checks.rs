@@ -7,6 +7,7 @@ use crate::failure::{Failure, ensure};
 use crate::fuzz;
 use crate::interop;
 use crate::report::Report;
+use crate::simulator;
 use crate::tools::{self, Tool};
 use crate::workspace::{self, cargo, run_cargo, run_to_success};
 
@@ -43,6 +44,7 @@ const CHECKS: &[Check] = &[
     Check { name: "tests", tools: &[tools::NEXTEST], run: || run_cargo("nextest run --workspace") },
     Check { name: "documentation's tests", tools: &[], run: || run_cargo("test --workspace --doc") },
     Check { name: "models", tools: &[], run: models },
+    Check { name: "simulator", tools: &[], run: simulator::seeds_of_every_scenario },
     Check { name: "fuzz targets", tools: &[tools::FUZZ, tools::CXX], run: fuzz::run },
 ];
 

@@ -10,6 +10,7 @@ mod interop;
 mod peer;
 mod process;
 mod report;
+mod simulator;
 mod tools;
 mod workspace;
 

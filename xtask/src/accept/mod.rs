@@ -7,6 +7,7 @@ mod instructions;
 mod ipv4;
 mod mutation;
 mod shards;
+mod simulator;
 mod speed;
 
 use std::process::ExitCode;
@@ -31,6 +32,11 @@ const PARTS: &[Part] = &[
     Part { name: "a flood of fragments beside a download", run: ipv4::a_flood_of_fragments },
     Part { name: "100 MiB by a narrow path, with a router's word and without", run: ipv4::a_narrow_path },
     Part { name: "a million mutated frames", run: mutation::a_million_mutated_frames },
+    Part { name: "twenty thousand seeds of the simulator", run: simulator::twenty_thousand_seeds },
+    Part {
+        name: "ten thousand transfers at thirty percent loss",
+        run: simulator::ten_thousand_transfers_at_thirty_percent_loss,
+    },
     Part { name: "two shards, steered by the kernel's program", run: shards::two_shards_by_the_program },
     Part { name: "two shards, steered by software", run: shards::two_shards_by_software },
     Part { name: "four shards on one queue", run: shards::four_shards_on_one_queue },
