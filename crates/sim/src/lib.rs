@@ -33,6 +33,8 @@ pub mod explore;
 mod frame;
 mod host;
 mod link;
+#[cfg(feature = "live")]
+pub mod live;
 mod machine;
 mod pair;
 pub mod plan;

@@ -112,6 +112,7 @@ pub use dhcp::DhcpStatus;
 pub use echo::EchoSocket;
 pub use error::RunError;
 pub use filters::FilterMaker;
+pub use launch::simulation;
 pub use mailbox::JobError;
 pub use net::Net;
 pub use remote::{Remote, RemoteListener, RemoteReadHalf, RemoteStream, RemoteWriteHalf};

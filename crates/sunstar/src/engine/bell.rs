@@ -32,6 +32,11 @@ impl Bell {
         self.asleep_until.get().is_some()
     }
 
+    /// Until when it sleeps: [`Instant::MAX`] without a deadline, nothing while it is awake.
+    pub(crate) fn asleep_until(&self) -> Option<Instant> {
+        self.asleep_until.get()
+    }
+
     /// Whether it would sleep through this deadline.
     pub(crate) fn sleeps_beyond(&self, deadline: Option<Instant>) -> bool {
         deadline.is_some_and(|deadline| self.asleep_until.get().is_some_and(|until| deadline < until))
