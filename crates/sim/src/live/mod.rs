@@ -86,6 +86,7 @@ const PATIENCE: Duration = secs(3_600);
 pub struct Network {
     random: Random,
     patience: Duration,
+    keeps_all: bool,
     stations: Vec<Rc<Station>>,
 }
 
@@ -145,12 +146,19 @@ pub enum Error {
 impl Network {
     /// A network without hosts. All that is left to chance comes from the seed.
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::from_seed(seed), patience: PATIENCE, stations: Vec::new() }
+        let random = Random::from_seed(seed);
+        Self { random, patience: PATIENCE, keeps_all: false, stations: Vec::new() }
     }
 
     /// How much virtual time the application may take before it is thought to be stuck: an hour if nothing is said.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Has the trace remember every frame, for a capture ([`Trace::write_pcapng`]), and not only the last hundred.
+    pub fn keep_all(mut self) -> Self {
+        self.keeps_all = true;
         self
     }
 
@@ -181,6 +189,9 @@ impl Network {
         let idle = Arc::new(Idle::default());
         let runtime = executor(&idle).map_err(Error::Executor)?;
         let wires = Rc::new(RefCell::new(Wires::new(self.stations.clone())));
+        if self.keeps_all {
+            wires.borrow_mut().trace.keep_all();
+        }
         let run = self.run_inside(application, Rc::clone(&wires), idle);
         let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run)));
         // Tasks go first, with the sockets and queues they own; then the shards.

@@ -196,7 +196,7 @@ impl<D: QueuePair + Unpin> Driver<D> {
             && let Wakeup::Partner(partner) = &self.wakeup
             && let Some(partner) = partner.upgrade()
         {
-            partner.bell.ring();
+            partner.bell.wake();
         }
         if next.busy {
             self.idle_since = None;

@@ -133,8 +133,8 @@ impl Engine {
     }
 
     /// Wakes its driver, if it sleeps.
-    pub(crate) fn ring(&self) {
-        self.bell.ring();
+    pub(crate) fn wake(&self) {
+        self.bell.wake();
     }
 
     /// How many shards there are.

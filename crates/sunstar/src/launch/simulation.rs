@@ -135,7 +135,7 @@ impl Host {
     /// Has a shard look at its device.
     pub fn wake(&self, shard: u16) {
         if let Some(member) = self.members.get(usize::from(shard)) {
-            member.engine.ring();
+            member.engine.wake();
         }
     }
 
@@ -150,7 +150,7 @@ impl Host {
         };
         let mut woken = false;
         for member in self.members.iter().filter(is_due) {
-            member.engine.ring();
+            member.engine.wake();
             woken = true;
         }
         woken
