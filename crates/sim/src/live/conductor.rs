@@ -33,32 +33,13 @@ pub(super) struct Idle {
     conductor: Notify,
     /// Whether the conductor has done what it can, and the executor may let time pass.
     may_jump: AtomicBool,
-    /// Whether the application was polled since the executor last had nothing to do: it is no task, and the executor may
-    /// overlook it.
-    overlooked: AtomicBool,
 }
 
 impl Idle {
-    /// The executor has no task left to run.
+    /// The executor has nothing left to run, and is about to let time pass.
     pub(super) fn on_idle(&self) {
         if !self.may_jump.swap(false, Ordering::Relaxed) {
-            self.overlooked.store(false, Ordering::Relaxed);
             self.conductor.notify_one();
-        }
-    }
-
-    /// The application is polled.
-    pub(super) fn on_application(&self) {
-        self.overlooked.store(true, Ordering::Relaxed);
-    }
-
-    /// Waits until nobody has anything to do.
-    async fn reached(&self) {
-        loop {
-            self.conductor.notified().await;
-            if !self.overlooked.load(Ordering::Relaxed) {
-                return;
-            }
         }
     }
 }
@@ -80,7 +61,7 @@ pub(super) async fn conduct(wires: Rc<RefCell<Wires>>, idle: Arc<Idle>, clock: C
     let mut jump = pin!(tokio::time::sleep_until(clock.at(end)));
     let (mut last, mut rounds) = (Instant::ZERO, 0);
     loop {
-        idle.reached().await;
+        idle.conductor.notified().await;
         let now = clock.now();
         rounds = if now > last { 0 } else { rounds + 1 };
         last = now;

@@ -219,7 +219,7 @@ impl Network {
         let clock = Clock::start();
         self.stations.iter().try_for_each(|station| station.start(clock))?;
         let end = Instant::ZERO + self.patience;
-        let mut conductor = tokio::task::spawn_local(conduct(wires, Arc::clone(&idle), clock, end));
+        let mut conductor = tokio::task::spawn_local(conduct(wires, idle, clock, end));
         let mut all = pin!(async {
             let output = application.await;
             let elapsed = clock.origin.elapsed();
@@ -233,7 +233,6 @@ impl Network {
             (output, elapsed)
         });
         let ran = poll_fn(|context| {
-            idle.on_application();
             if let Poll::Ready(done) = all.as_mut().poll(context) {
                 return Poll::Ready(Ok(done));
             }
