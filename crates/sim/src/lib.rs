@@ -20,6 +20,8 @@
 //! pair.finish();
 //! ```
 //!
+//! What is written on `sunstar`'s async sockets runs in virtual time, too: see [`live`].
+//!
 //! Every frame that leaves a host is read by an independent parser, and its connections are watched from outside;
 //! what they may not do ends the scenario with a dump. At the end of each scenario all sockets are closed, and
 //! every buffer has to be home.
