@@ -22,7 +22,7 @@ use super::wires::Wires;
 use crate::check::Breach;
 
 /// How often something happens without time passing before that is a circle, and no work.
-const MAX_ROUNDS_AT_ONCE: u32 = 100_000;
+const MAX_ROUNDS_AT_ONCE: u32 = 1_000_000;
 
 /// Microseconds from one tick of the executor's timers to the next.
 const TICK: u64 = 1_000;

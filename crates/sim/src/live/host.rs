@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::queue::Queue;
 use crate::link::{Impairments, Link, LinkCounters};
 use crate::port::Port;
+use crate::us;
 
 /// What a host is like.
 #[derive(Debug)]
@@ -32,10 +33,11 @@ pub struct HostOptions {
 }
 
 impl Default for HostOptions {
-    /// One shard on a perfect link.
+    /// One shard on a link to the switch that takes 50 microseconds and does no more. A link may take no time at all, but what
+    /// talks over it then may talk for ever without time passing.
     fn default() -> Self {
-        let link = [Impairments::default(), Impairments::default()];
-        Self { stack: Builder::new(), link, rate: None, ring: 256, offloads: false }
+        let link = Impairments { latency: us(50), ..Impairments::default() };
+        Self { stack: Builder::new(), link: [link.clone(), link], rate: None, ring: 256, offloads: false }
     }
 }
 

@@ -41,7 +41,8 @@
 //!
 //! Stacks and links count microseconds. tokio's timers fire at whole milliseconds of the run, rounded up, as they do in
 //! production; `tokio::time::Instant::now` has every microsecond. A run in which the application is never done, because all of
-//! it waits for what does not come, ends with [`Error::Patience`] as soon as nothing else is left to happen.
+//! it waits for what does not come, ends with [`Error::Patience`] as soon as nothing else is left to happen. A task that never
+//! waits stops time, and with it everybody else, as it does in production.
 //!
 //! # What is the same again
 //!

@@ -15,10 +15,10 @@ use sunstar::{Net, TcpListener, TcpStream};
 use sunstar_sim::Impairments;
 use sunstar_sim::live::{Host, HostOptions, Network};
 
-/// Two hosts; the link of the second is like that in both directions.
+/// Two hosts; the link of the second is like that in both directions, and the first one's takes no time.
 fn two_hosts(seed: u64, link: Impairments) -> (Network, Host, Host) {
     let mut network = Network::new(seed);
-    let server = network.host(HostOptions::default());
+    let server = network.host(HostOptions::default().link(Impairments::default()));
     let client = network.host(HostOptions::default().link(link));
     (network, server, client)
 }

@@ -68,7 +68,17 @@ fn a_job_is_done_on_the_shard_it_was_sent_to() {
         for shard in 0..SHARDS {
             done.push(server.net().on_shard(shard, |net| async move { net.shard() }).await.unwrap());
         }
-        (done, server.net().stats().await.shards.len())
+        done
     });
-    assert_eq!(run.unwrap().output, ((0..SHARDS).collect(), usize::from(SHARDS)));
+    assert_eq!(run.unwrap().output, (0..SHARDS).collect::<Vec<_>>());
+}
+
+#[test]
+fn all_shards_answer_for_their_counters_and_for_a_snapshot() {
+    let (network, server, _client) = many_shards(4, SHARDS);
+    let run = network.run(async {
+        let stats = server.net().stats().await;
+        (stats.shards.len(), server.net().snapshot(&[], 10).await.silent)
+    });
+    assert_eq!(run.unwrap().output, (usize::from(SHARDS), Vec::new()));
 }

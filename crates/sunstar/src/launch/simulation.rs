@@ -79,6 +79,9 @@ impl Host {
     ///
     /// # Errors
     /// See [`RunError`]: the description cannot be, or there are no descriptors or no memory for it.
+    ///
+    /// # Panics
+    /// Outside of a local executor.
     pub fn start<D>(
         mut stack: Builder,
         devices: Vec<D>,
