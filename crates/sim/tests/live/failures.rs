@@ -131,3 +131,16 @@ fn a_description_that_cannot_be_is_refused() {
     network.host(HostOptions::new(sunstar::Builder::new().shards(0)));
     assert!(matches!(network.run(async {}).map(drop), Err(Error::Stack(RunError::Shards { shards: 0 }))));
 }
+
+#[test]
+fn a_socket_that_outlives_the_network_says_that_it_is_closed() {
+    let (network, server, client) = two_hosts(8, slow(ms(10)));
+    let run = network.run(async {
+        let listener = server.net().tcp_bind("0.0.0.0:7").await.unwrap();
+        let stream = client.net().tcp_connect(server.at(7)).await.unwrap();
+        (listener, stream)
+    });
+    let (listener, stream) = run.unwrap().output;
+    assert_eq!(stream.try_write(b"?").unwrap_err().kind(), ErrorKind::NotConnected);
+    assert!(listener.local_addr().is_err() && server.net().shard_stats().is_none());
+}
