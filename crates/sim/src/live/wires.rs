@@ -35,23 +35,26 @@ impl Wires {
     /// # Errors
     /// A host has sent what no host may.
     pub(super) fn settle(&mut self, now: Instant) -> Result<bool, Breach> {
-        let stations = self.stations.clone();
+        let Self { stations, switch, trace } = self;
         for (number, station) in stations.iter().enumerate() {
             for Sent { at, frame } in station.queues().iter().flat_map(Queue::take_sent) {
                 check_frame(&frame.bytes, &frame.notes, &station.device)?;
                 let bytes = frame.bytes.clone();
                 let fate = station.links.borrow_mut()[0].send(at, frame, false);
-                self.trace.record(now, 2 * number as u16, fate, bytes);
+                trace.record(now, 2 * number as u16, fate, bytes);
             }
         }
         let mut happened = false;
         for (number, station) in stations.iter().enumerate() {
             while let Some(frame) = arrived(station, 0, now) {
-                self.on_switch(number, &frame, now);
                 happened = true;
+                for to in switch.ports_for(number, &frame.bytes) {
+                    let fate = stations[to].links.borrow_mut()[1].send(now, frame.clone(), false);
+                    trace.record(now, 2 * to as u16 + 1, fate, frame.bytes.clone());
+                }
             }
         }
-        for station in &stations {
+        for station in stations.iter() {
             while let Some(frame) = arrived(station, 1, now) {
                 let queue = usize::from(station.stack().steers_to(&frame.bytes)) % station.queues().len();
                 station.queues()[queue].deliver(frame);
@@ -78,13 +81,6 @@ impl Wires {
             arrivals.chain(departures).chain(station.stack().next_deadline()).min()
         };
         self.stations.iter().filter_map(of_station).min()
-    }
-
-    fn on_switch(&mut self, from: usize, frame: &Frame, now: Instant) {
-        for to in self.switch.ports_for(from, &frame.bytes) {
-            let fate = self.stations[to].links.borrow_mut()[1].send(now, frame.clone(), false);
-            self.trace.record(now, 2 * to as u16 + 1, fate, frame.bytes.clone());
-        }
     }
 }
 
