@@ -43,6 +43,11 @@ impl Alarm {
         self.doorbell.withdraw();
     }
 
+    /// Whether the owner has asked and nobody has rung since: how it looks on the thread that all of them share.
+    pub fn is_asking(&self) -> bool {
+        self.doorbell.is_asked()
+    }
+
     /// After making `what` visible: wakes the owner if it asked for that.
     pub fn ring(&self, what: u8) {
         if self.doorbell.ring(what) {

@@ -41,6 +41,11 @@ impl Doorbell {
         self.asked.swap(0, Ordering::AcqRel);
     }
 
+    /// Whether a request stands that nobody has answered.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0
+    }
+
     /// After publishing `what`: whether the owner asked for it and has to be woken. One request is
     /// answered once.
     pub(crate) fn ring(&self, what: u8) -> bool {

@@ -20,7 +20,12 @@
 //! pair.finish();
 //! ```
 //!
-//! A [`gate::Gate`] puts a host under attack while it serves a healthy flow, and says what that came to.
+//! A [`World`] is any number of hosts of any number of shards, joined by a switch or a router, with applications that check
+//! their own bytes and judges that look at the invariants after every event. It runs a [`plan`], which a [`scenario`] makes of
+//! a seed; [`explore`] runs plans, and makes those that fail smaller.
+//!
+//! A [`gate::Gate`] puts a host under attack while it serves a healthy flow, and says what that came to. What is written on
+//! `sunstar`'s async sockets runs in virtual time, too: see [`live`].
 //!
 //! Every frame that leaves a host is read by an independent parser, and its connections are watched from outside;
 //! what they may not do ends the scenario with a dump. At the end of each scenario all sockets are closed, and
@@ -36,6 +41,8 @@ mod frame;
 pub mod gate;
 mod host;
 mod link;
+#[cfg(feature = "live")]
+pub mod live;
 mod machine;
 mod pair;
 pub mod plan;

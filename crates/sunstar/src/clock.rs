@@ -1,19 +1,27 @@
 //! The one clock of a process: every shard's time is microseconds since the runtime started.
+//!
+//! It is the executor's clock, which is the system's unless somebody has stopped it: a simulator does, and then the stack and
+//! the timers of the tasks on it still have one time.
 
 use std::time::Duration;
 
 use sunstar_stack::time::Instant;
 
-/// Turns the system's monotonic clock into the stack's time. Copies agree with each other.
+/// Turns the executor's clock into the stack's time. Copies agree with each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    origin: std::time::Instant,
+    origin: tokio::time::Instant,
 }
 
 impl Clock {
     /// A clock that starts at [`Instant::ZERO`].
     pub(crate) fn start() -> Self {
-        Self { origin: std::time::Instant::now() }
+        Self::since(tokio::time::Instant::now())
+    }
+
+    /// A clock that was at [`Instant::ZERO`] at `origin`.
+    pub(crate) fn since(origin: tokio::time::Instant) -> Self {
+        Self { origin }
     }
 
     /// The time now.
@@ -28,8 +36,8 @@ impl Clock {
         since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// The same point in time as an executor's timer knows it; `None` beyond what it can express.
-    pub(crate) fn to_system(self, instant: Instant) -> Option<std::time::Instant> {
+    /// The same point in time as the executor's timers know it; `None` beyond what they can express.
+    pub(crate) fn to_executor(self, instant: Instant) -> Option<tokio::time::Instant> {
         self.origin.checked_add(Duration::from_micros(instant.as_micros()))
     }
 }
@@ -42,9 +50,9 @@ mod tests {
     fn the_two_clocks_agree_and_the_end_of_time_is_no_overflow() {
         let clock = Clock::start();
         let before = clock.now();
-        let system = clock.to_system(before).unwrap();
-        assert!(system <= std::time::Instant::now());
+        let executor = clock.to_executor(before).unwrap();
+        assert!(executor <= tokio::time::Instant::now());
         assert!(clock.now() >= before);
-        let _ = clock.to_system(Instant::MAX);
+        let _ = clock.to_executor(Instant::MAX);
     }
 }

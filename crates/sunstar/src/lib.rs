@@ -74,6 +74,11 @@
 //!
 //! Threads started inside [`Builder::run`] inherit its core; start such a runtime before.
 //!
+//! # In tests
+//!
+//! `sunstar_sim::live` runs stacks and the applications on them in virtual time, on links that lose and delay; what it
+//! needs for that is [`simulation`].
+//!
 //! # What `Ok` means
 //!
 //! A write that returns `Ok(n)` says that the stack has taken `n` bytes. `flush` has nothing to do, `shutdown`
@@ -112,6 +117,7 @@ pub use dhcp::DhcpStatus;
 pub use echo::EchoSocket;
 pub use error::RunError;
 pub use filters::FilterMaker;
+pub use launch::simulation;
 pub use mailbox::JobError;
 pub use net::Net;
 pub use remote::{Remote, RemoteListener, RemoteReadHalf, RemoteStream, RemoteWriteHalf};

@@ -31,7 +31,7 @@ use crate::trace::Trace;
 pub use foreign::Foreign;
 use foreign::Stranger;
 use router::{Router, RouterPort};
-use switch::Switch;
+pub(crate) use switch::Switch;
 
 /// Rounds without time passing that are a circle, and no work.
 const MAX_ROUNDS_AT_ONCE: u32 = 100_000;

@@ -39,6 +39,9 @@ pub(crate) enum Wakeup {
     /// Only this engine, of the same thread, is on the device's other end: the two drivers wake each other, and
     /// nobody has to be asked by a system call whether there is something.
     Partner(Weak<Engine>),
+    /// A simulator, on the same thread: it looks at the bell and the alarm, and wakes the driver when there is something or
+    /// its time has come.
+    Simulator,
 }
 
 /// A device, or what is left of one that failed.
@@ -67,11 +70,14 @@ impl<D: QueuePair + Unpin> Driver<D> {
     /// # Errors
     /// The device's descriptor, or the shard's alarm, cannot be waited for.
     pub(crate) fn new(engine: Rc<Engine>, device: D, mesh: MeshEnd, wakeup: Wakeup) -> io::Result<Self> {
-        let descriptor = match &wakeup {
-            Wakeup::Partner(_) => None,
-            Wakeup::Descriptor { .. } => device.descriptor().map(Watch::new).transpose()?,
+        let (descriptor, alarm) = match &wakeup {
+            Wakeup::Descriptor { .. } => (device.descriptor(), mesh.descriptor()),
+            Wakeup::Partner(_) => (None, mesh.descriptor()),
+            Wakeup::Simulator => (None, None),
         };
-        let alarm = mesh.descriptor().map(Watch::new).transpose()?;
+        let [descriptor, alarm] =
+            [descriptor, alarm].map(|descriptor| descriptor.map(Watch::new).transpose());
+        let (descriptor, alarm) = (descriptor?, alarm?);
         engine.observe(&device);
         Ok(Self {
             engine,
@@ -130,7 +136,7 @@ impl<D: QueuePair + Unpin> Driver<D> {
     fn lingers(&mut self, next: &Next, happened: bool) -> bool {
         let spin = match &self.wakeup {
             Wakeup::Descriptor { spin } => *spin,
-            Wakeup::Partner(_) => Duration::ZERO,
+            Wakeup::Partner(_) | Wakeup::Simulator => Duration::ZERO,
         };
         if spin.is_zero() {
             return false;
@@ -163,13 +169,17 @@ impl<D: QueuePair + Unpin> Driver<D> {
 
     /// Sees that the task is woken at a deadline, or says that it has passed.
     fn set_timer(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        let Some(at) = deadline.and_then(|deadline| self.engine.clock.to_system(deadline)) else {
+        if matches!(self.wakeup, Wakeup::Simulator) {
+            let is_due = deadline.is_some_and(|deadline| deadline <= self.engine.now());
+            return if is_due { Poll::Ready(()) } else { Poll::Pending };
+        }
+        let Some(at) = deadline.and_then(|deadline| self.engine.clock.to_executor(deadline)) else {
             self.timer = None;
             return Poll::Pending;
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
-        if timer.deadline() != at.into() {
-            timer.as_mut().reset(at.into());
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
         }
         ready!(timer.as_mut().poll(context));
         self.timer = None;
@@ -186,7 +196,7 @@ impl<D: QueuePair + Unpin> Driver<D> {
             && let Wakeup::Partner(partner) = &self.wakeup
             && let Some(partner) = partner.upgrade()
         {
-            partner.bell.ring();
+            partner.bell.wake();
         }
         if next.busy {
             self.idle_since = None;

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use sunstar_packet::{DeviceCounters, DeviceError, Pool, QueuePair, RegionError};
+use sunstar_packet::{DeviceCounters, DeviceError, Medium, Pool, QueuePair, RegionError};
 use sunstar_stack::steering::ShardId;
 use sunstar_stack::time::Instant;
 use sunstar_stack::{FilterId, Mesh, Next, Shard, SocketError, SocketHandle, State};
@@ -120,6 +120,21 @@ impl Engine {
     /// Which shard it is.
     pub(crate) fn id(&self) -> ShardId {
         self.birth.id
+    }
+
+    /// What its device carries.
+    pub(crate) fn medium(&self) -> Medium {
+        self.birth.device.medium
+    }
+
+    /// Until when its driver sleeps: [`Instant::MAX`] without a deadline, nothing while it is awake.
+    pub(crate) fn asleep_until(&self) -> Option<Instant> {
+        self.bell.asleep_until()
+    }
+
+    /// Wakes its driver, if it sleeps.
+    pub(crate) fn wake(&self) {
+        self.bell.wake();
     }
 
     /// How many shards there are.

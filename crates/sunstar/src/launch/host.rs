@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +12,18 @@ use sunstar_packet::{Capabilities, Memory, QueuePair};
 use sunstar_stack::random::Random;
 use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
 use sunstar_stack::{Configuration, DhcpConfig, InterfaceAddress, InterfaceId, Route, ShardConfig};
+use tokio::sync::watch;
 
-use crate::builder::NameService;
+use crate::builder::{Builder, NameService, Publish};
 use crate::clock::Clock;
 use crate::control::ControlSocket;
-use crate::dhcp::Told;
-use crate::engine::{Birth, CaptureFailure, Program};
+use crate::dhcp::{DhcpStatus, Told};
+use crate::engine::{Birth, CaptureFailure, Engine, Program};
 use crate::error::RunError;
 use crate::filters::FilterMaker;
-use crate::mailbox::{Inbox, Mailbox};
+use crate::mailbox::{Inbox, Mailbox, mailbox};
 use crate::mesh::{self, MeshConfig, MeshEnd, ProxyQueue, Sharing};
+use crate::net::Net;
 use crate::stats::Steered;
 
 /// What all shards of a host have in common, and all hosts of a process.
@@ -38,6 +41,37 @@ pub(super) struct Common {
     pub(super) steered: Steered,
     /// Where each shard is sent jobs.
     pub(super) mailboxes: Arc<[Mailbox]>,
+}
+
+impl Common {
+    /// What a description says for all shards, and the inbox of each.
+    pub(super) fn new(
+        builder: &Builder,
+        clock: Clock,
+        seed: [u8; 32],
+        steered: Steered,
+    ) -> (Self, Vec<Inbox>) {
+        let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..builder.shards).map(|_| mailbox()).unzip();
+        let common = Self {
+            clock,
+            memory: Memory::new(),
+            seed,
+            config: builder.config.clone(),
+            name_service: builder.name_service.clone(),
+            dhcp: Arc::new(watch::Sender::new(builder.dhcp.as_ref().map(|_| DhcpStatus::BEGINNING))),
+            shutdown_deadline: builder.shutdown_deadline,
+            steered,
+            mailboxes: mailboxes.into(),
+        };
+        (common, inboxes)
+    }
+
+    /// What an application is given on a shard of the stack.
+    pub(super) fn net(&self, engine: &Rc<Engine>, published: Rc<[Publish]>) -> Net {
+        let (names, dhcp) = (self.name_service.clone(), Arc::clone(&self.dhcp));
+        let (steered, mailboxes) = (self.steered.clone(), Arc::clone(&self.mailboxes));
+        Net::new(Rc::clone(engine), names, dhcp, published, steered, mailboxes)
+    }
 }
 
 /// What one shard has for itself. It goes to the shard's thread.

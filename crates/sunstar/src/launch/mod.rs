@@ -6,6 +6,7 @@ mod host;
 mod phases;
 mod placed;
 mod shard;
+pub mod simulation;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -17,20 +18,18 @@ use std::time::Duration;
 
 use sunstar_device::Pcap;
 use sunstar_device::wire::{self, WireConfig};
-use sunstar_packet::{Memory, QueuePair};
+use sunstar_packet::QueuePair;
 use sunstar_stack::steering::Steering;
 use sunstar_stack::{InterfaceAddress, InterfaceId, Shard};
-use tokio::sync::watch;
 
 use crate::builder::{Builder, Device, NameService, Publish, Tap};
 use crate::clock::Clock;
 use crate::control::{self, ControlSocket};
 use crate::cores::Cores;
-use crate::dhcp::{DhcpStatus, Told};
+use crate::dhcp::Told;
 use crate::engine::{Engine, Wakeup};
 use crate::error::RunError;
 use crate::gateway::Gateway;
-use crate::mailbox::mailbox;
 use crate::net::Net;
 use crate::stall::{Noted, Pulse, Watch, Watchdog};
 use crate::stats::Steered;
@@ -178,18 +177,7 @@ where
     };
     let seats: Vec<_> = placed.into_iter().zip(&watches).map(seat).collect();
     let mut seats = seats.into_iter();
-    let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
-    let common = Common {
-        clock: Clock::start(),
-        memory: Memory::new(),
-        seed: start.seed,
-        config: builder.config,
-        name_service: builder.name_service,
-        dhcp: Arc::new(watch::Sender::new(builder.dhcp.as_ref().map(|_| DhcpStatus::BEGINNING))),
-        shutdown_deadline: builder.shutdown_deadline,
-        steered: start.placed.steered,
-        mailboxes: mailboxes.into(),
-    };
+    let (common, inboxes) = Common::new(&builder, Clock::start(), start.seed, start.placed.steered);
     let host = HostDescription {
         number: 0,
         addresses,
@@ -273,11 +261,8 @@ where
     let guard = phases.guard();
     let runtime = seat.executor()?;
     let _pinned = seat.core.map(|core| seat.cores.pin_to(core)).transpose().map_err(RunError::Pin)?;
-    let engine = make_engine(common, seat, &parts)?;
+    let engine = make_engine(common, &seat.watch, &parts)?;
     let neighbor = gateway_host.map(|host| Neighbor::make(common, seat, host)).transpose()?;
-    if parts.birth.dhcp.is_some() {
-        engine.on_dhcp(Arc::clone(&common.dhcp));
-    }
     let (inbox, control) = (parts.inbox.take(), parts.control.take());
     let ended = runtime.block_on(async {
         // The first task of all: what is polled before it cannot be told from it.
@@ -305,10 +290,7 @@ where
                 gateway = Some(opened);
             }
         }
-        let mailboxes = Arc::clone(&common.mailboxes);
-        let (names, dhcp) = (common.name_service.clone(), Arc::clone(&common.dhcp));
-        let steered = common.steered.clone();
-        let net = Net::new(Rc::clone(&engine), names, dhcp, published, steered, mailboxes);
+        let net = common.net(&engine, published);
         if let Some(inbox) = inbox {
             inbox.open(net.clone());
         }
@@ -358,7 +340,8 @@ impl Neighbor {
         };
         let parts = description.take_apart(common, vec![end])?.into_iter().next();
         let parts = parts.ok_or(RunError::Shards { shards: 0 })?;
-        Ok(Self { engine: make_engine(common, seat, &parts)?, publish, parts: Cell::new(Some(parts)) })
+        let engine = make_engine(common, &seat.watch, &parts)?;
+        Ok(Self { engine, publish, parts: Cell::new(Some(parts)) })
     }
 }
 

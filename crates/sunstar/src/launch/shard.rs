@@ -57,14 +57,17 @@ impl Seat {
     }
 }
 
-/// Makes a shard on this thread.
+/// Makes a shard on this thread, which notes in `watch` what it does.
 pub(super) fn make_engine<D>(
     common: &Common,
-    seat: &Seat,
+    watch: &Arc<Watch>,
     parts: &ShardParts<D>,
 ) -> Result<Rc<Engine>, RunError> {
-    let engine = Engine::new(parts.birth.clone(), common.clock, Arc::clone(&seat.watch))?;
+    let engine = Engine::new(parts.birth.clone(), common.clock, Arc::clone(watch))?;
     engine.on_capture(parts.capture_failure.clone());
+    if parts.birth.dhcp.is_some() {
+        engine.on_dhcp(Arc::clone(&common.dhcp));
+    }
     Ok(Rc::new(engine))
 }
 
