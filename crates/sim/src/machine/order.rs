@@ -41,7 +41,7 @@ impl Order {
     /// Has two packets change their places, as if the mesh had; whether there were two.
     pub(crate) fn swap(&mut self) -> bool {
         let differs = |way: &&mut VecDeque<Option<SlotId>>| way.len() > 1 && way[0] != way[1];
-        let Some(way) = self.on_the_way.values_mut().find(|way| differs(&way)) else { return false };
+        let Some(way) = self.on_the_way.values_mut().find(differs) else { return false };
         way.swap(0, 1);
         true
     }
