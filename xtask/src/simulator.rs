@@ -8,7 +8,7 @@ use crate::failure::{Failure, ensure};
 use crate::{interop, process, workspace};
 
 /// Seeds of a test run, over all scenarios in turn.
-const SEEDS: u64 = 7_200;
+const SEEDS: u64 = 14_400;
 
 /// Seeds that are run once more, in another process and one at a time, and have to come to the same.
 const AGAIN: u64 = 360;

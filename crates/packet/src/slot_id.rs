@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use crate::home::Home;
 
 /// Names a slot of a pool, among all pools that live at a time. Whoever has it holds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotId {
     home: usize,
     index: u32,

@@ -1,6 +1,6 @@
 //! Runs plans and says what came of them; makes a plan that fails smaller.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 use std::time::Duration;
@@ -39,18 +39,36 @@ pub struct Failure {
 }
 
 thread_local! {
-    /// Where and why this thread has panicked last.
+    /// Whether a run is going on in this thread, whose panics are results.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+    /// Where and why it has panicked.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Panics of runs are results, and are not printed.
+/// Panics of runs are results, and are not printed; others are, as ever.
 fn hear_of_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        panic::set_hook(Box::new(|info| {
-            PANIC.with(|panic| *panic.borrow_mut() = Some(info.to_string()));
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if RUNNING.get() {
+                PANIC.with(|panic| *panic.borrow_mut() = Some(info.to_string()));
+            } else {
+                usual(info);
+            }
         }));
     });
+}
+
+/// What comes of something that may panic; if it does, why.
+fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    hear_of_panics();
+    RUNNING.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    RUNNING.set(false);
+    result.map_err(|_| {
+        PANIC.with(|panic| panic.borrow_mut().take()).unwrap_or_else(|| "a panic without a word".into())
+    })
 }
 
 /// Runs a plan.
@@ -60,26 +78,23 @@ pub fn run(plan: &Plan) -> Run {
 
 /// Runs a plan in a world that `prepare` has changed; what came of it, and the world as it was left.
 pub fn run_with(plan: &Plan, prepare: impl FnOnce(&mut World)) -> (Run, World) {
-    hear_of_panics();
     let mut world = World::new(plan);
     prepare(&mut world);
     let start = world.now();
-    let result = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
+    let result = caught(|| world.run());
     let at = world.now() - start;
     let failed = |invariant, what| Failure {
         invariant,
         what,
         at,
         last_events: world.trace.lines(),
-        shards: world.describe(),
+        // What has panicked once may do so again.
+        shards: caught(|| world.describe()).unwrap_or_default(),
     };
     let failure = match result {
         Ok(Ok(())) => None,
         Ok(Err(breach)) => Some(failed(Some(breach.invariant), breach.what)),
-        Err(_) => {
-            let what = PANIC.with(|panic| panic.borrow_mut().take());
-            Some(failed(None, what.unwrap_or_else(|| "a panic without a word".into())))
-        }
+        Err(panic) => Some(failed(None, panic)),
     };
     let run = Run { events: world.events(), simulated: at, trace_hash: world.trace.hash(), failure };
     (run, world)

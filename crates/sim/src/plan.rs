@@ -289,6 +289,17 @@ impl Plan {
         }
     }
 
+    /// Whether nothing goes wrong: no fault, and no link that does anything to frames but take its time.
+    pub(crate) fn is_calm(&self) -> bool {
+        let calm = |link: &Impairments| {
+            let Impairments { latency, jitter, held_back, .. } = *link;
+            *link == Impairments { latency, jitter, held_back, ..Impairments::default() }
+        };
+        self.faults.is_empty()
+            && self.network == Network::Switch
+            && self.machines.iter().all(|machine| machine.link.iter().all(calm))
+    }
+
     /// The router in a machine's network.
     pub(crate) fn gateway(&self, machine: usize) -> Option<Ipv4Addr> {
         match self.network {

@@ -355,11 +355,14 @@ pub struct TcpConfig {
     pub min_mss: u16,
     /// Where the numbers of every connection start, for scripts and simulations: they can be guessed then, so never in a
     /// network with strangers in it. `None`, the default: where RFC 6528 and RFC 7323 section 5.4 say.
+    ///
+    /// No settings file can say it.
+    #[serde(skip)]
     pub first_numbers: Option<FirstNumbers>,
 }
 
 /// Where a connection's numbers start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstNumbers {
     /// The sequence number of the SYN.
     pub sequence: u32,

@@ -2,10 +2,12 @@
 //! runs a seed changes nothing of what comes of it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sunstar_sim::explore::{Failure, Run};
@@ -79,7 +81,7 @@ impl Jobs {
             let run = match process.ask(job) {
                 Some(run) => run,
                 None => {
-                    let status = process.status();
+                    let status = process.kill();
                     process = Process::start()?;
                     ended(&status)
                 }
@@ -93,27 +95,31 @@ impl Jobs {
     }
 }
 
-/// A run that has taken its process with it.
-fn ended(status: &str) -> Run {
+/// A run that has taken its process with it, or never came to an end.
+fn ended(why: &str) -> Run {
     Run {
         events: 0,
-        simulated: std::time::Duration::ZERO,
+        simulated: Duration::ZERO,
         trace_hash: 0,
         failure: Some(Failure {
             invariant: None,
-            what: format!("the process that ran it has ended: {status}"),
-            at: std::time::Duration::ZERO,
+            what: why.into(),
+            at: Duration::ZERO,
             last_events: Vec::new(),
             shards: Vec::new(),
         }),
     }
 }
 
+/// How long a process may work on one seed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A process that runs seeds.
 struct Process {
     child: Child,
     input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    /// What it says, line by line; whoever waits for it does so for a while only.
+    output: Receiver<String>,
 }
 
 impl Process {
@@ -127,21 +133,32 @@ impl Process {
             .map_err(SimError::Process)?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let output = output.ok_or_else(|| SimError::Process(std::io::ErrorKind::BrokenPipe.into()))?;
-        Ok(Self { child, input, output: BufReader::new(output) })
+        let (sender, receiver) = mpsc::channel();
+        // It ends with the process, or when nobody listens any more.
+        thread::spawn(move || {
+            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Ok(Self { child, input, output: receiver })
     }
 
-    /// What came of a seed; `None` if the process is gone.
+    /// What came of a seed; `None` if the process is gone, or never comes to an end with it.
     fn ask(&mut self, job: &Job) -> Option<Run> {
         writeln!(self.input.as_mut()?, "{} {}", job.scenario, job.seed).ok()?;
-        let mut line = String::new();
-        self.output.read_line(&mut line).ok()?;
-        serde_json::from_str(&line).ok()
+        serde_json::from_str(&self.output.recv_timeout(PATIENCE).ok()?).ok()
     }
 
-    /// How it has ended.
-    fn status(&mut self) -> String {
+    /// Ends it, if it has not ended; how it has.
+    fn kill(&mut self) -> String {
         self.input = None;
-        self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+        match self.child.try_wait() {
+            Ok(Some(status)) => format!("the process that ran it has ended: {status}"),
+            _ => {
+                // It may end at this very moment, which is as good.
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                format!("it did not come to an end within {} s", PATIENCE.as_secs())
+            }
+        }
     }
 
     fn end(mut self) -> Result<(), SimError> {

@@ -23,7 +23,7 @@ use crate::output::Output;
 pub(crate) use error::SimError;
 use jobs::{Job, Jobs};
 
-/// Failures that are looked at closely; of further ones only the seed is told.
+/// Failures that are looked at closely; of further ones it is only told what is wrong.
 const EXPLAINED: usize = 3;
 
 /// What all runs together came to.
@@ -41,7 +41,7 @@ struct Summary {
     failures: u64,
     /// Over the traces of all runs, in the order of the seeds.
     trace_hash: String,
-    /// The first failures.
+    /// Each of them; the first with what happened last, and where it is written down.
     failed: Vec<report::Failed>,
 }
 
@@ -79,8 +79,11 @@ pub(crate) fn run(options: &SimOptions) -> Result<bool, Failure> {
     let jobs = Jobs::new(work, processes, !options.json);
     let runs = jobs.run()?;
     let mut summary = sum_up(&runs, started.elapsed());
-    for (job, run) in runs.iter().filter(|(_, run)| run.failure.is_some()).take(EXPLAINED) {
-        summary.failed.push(explain::explain(job, run, &options.out)?);
+    for (number, (job, run)) in runs.iter().filter(|(_, run)| run.failure.is_some()).enumerate() {
+        summary.failed.push(match number < EXPLAINED {
+            true => explain::explain(job, run, &options.out)?,
+            false => report::Failed { last_events: Vec::new(), ..report::Failed::new(job, run) },
+        });
     }
     output.say(report::lines(&summary), &summary)?;
     Ok(summary.failures == 0)

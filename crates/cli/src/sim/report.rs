@@ -81,8 +81,7 @@ fn write_failed(text: &mut String, failed: &Failed) {
             capture.display()
         );
     }
-    let _ =
-        writeln!(text, "  the whole: `sunstar sim --scenario {scenario} --seed {seed}`; the last frames:");
+    let _ = writeln!(text, "  the whole: `sunstar sim --scenario {scenario} --seed {seed}`");
     let skipped = failed.last_events.len().saturating_sub(LAST);
     for line in &failed.last_events[skipped..] {
         let _ = writeln!(text, "    {line}");

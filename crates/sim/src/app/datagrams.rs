@@ -1,5 +1,6 @@
 //! Datagrams to an echo server and back. Some may be lost; what arrives is what was sent.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,11 +12,15 @@ use super::Outcome;
 use super::content::Content;
 use crate::check::Breach;
 
-/// Bytes ahead of a datagram's content: its seed, and its number.
-const HEADER: usize = 8;
+/// Bytes ahead of a datagram's content: its seed, its number, and its length.
+const HEADER: usize = 10;
 
 /// How long the last answers are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// So many datagrams of so many bytes at most are not all lost.
+const MANY: u32 = 20;
+const SHORT: u16 = 1_000;
 
 /// So many datagrams of so many bytes, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,7 @@ fn make(seed: u32, number: u32, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     bytes[..4].copy_from_slice(&seed.to_be_bytes());
     bytes[4..8].copy_from_slice(&number.to_be_bytes());
+    bytes[8..10].copy_from_slice(&(len as u16).to_be_bytes());
     Content::new(seed ^ number, true).fill(0, &mut bytes[HEADER..]);
     bytes
 }
@@ -43,7 +49,7 @@ fn make(seed: u32, number: u32, len: usize) -> Vec<u8> {
 /// Invariant 1, for datagrams: one arrives as it was sent, or not at all.
 fn check(bytes: &[u8]) -> Result<(u32, u32), Breach> {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|it| it.try_into().ok()).map(u32::from_be_bytes);
-    let (Some(seed), Some(number)) = (word(0), word(4)) else {
+    let (Some(seed), Some(number), true) = (word(0), word(4), bytes.len() >= HEADER) else {
         return Err(Breach::new(1, format!("a datagram of {} bytes arrived that nobody sent", bytes.len())));
     };
     if make(seed, number, bytes.len()) != bytes {
@@ -72,13 +78,14 @@ pub(crate) struct Asker {
     datagrams: Datagrams,
     to: SocketAddr,
     sent: u32,
-    answered: u32,
+    /// The numbers of those that were answered.
+    answered: BTreeSet<u32>,
     next: Instant,
 }
 
 impl Asker {
     pub(crate) fn new(datagrams: Datagrams, to: SocketAddr, now: Instant) -> Self {
-        Self { datagrams, to, sent: 0, answered: 0, next: now }
+        Self { datagrams, to, sent: 0, answered: BTreeSet::new(), next: now }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -99,7 +106,7 @@ impl Asker {
                     if seed != self.datagrams.seed || number >= self.sent {
                         return Err(Breach::new(1, format!("datagram {number} was answered, and not sent")));
                     }
-                    self.answered += 1;
+                    self.answered.insert(number);
                 }
                 Err(SocketError::WouldBlock) => break,
                 // What routers say of earlier datagrams is told once.
@@ -109,10 +116,13 @@ impl Asker {
             }
         }
         if now < self.next {
-            return Ok((self.answered == self.datagrams.count).then_some(Outcome::Done));
+            return Ok((self.answered.len() as u32 == self.datagrams.count).then_some(Outcome::Done));
         }
         if self.sent == self.datagrams.count {
-            return Ok(Some(Outcome::Done));
+            // Some may be lost, but not all of many that are no longer than a packet.
+            let many = self.datagrams.count >= MANY && self.datagrams.len <= SHORT;
+            let outcome = if many && self.answered.is_empty() { Outcome::Lost } else { Outcome::Done };
+            return Ok(Some(outcome));
         }
         let transmit = UdpTransmit { destination: Some(self.to), ..UdpTransmit::default() };
         match shard.udp_send(socket, &transmit, &self.datagrams.datagram(self.sent)) {

@@ -109,10 +109,8 @@ impl Dialogue {
     /// Invariant 1: the end of the stream comes after all of it.
     pub fn on_end(&mut self) -> Result<(), Breach> {
         self.ended = true;
-        let aborts =
-            self.errand.and_then(|errand| errand.aborts).is_some_and(|(role, _)| role == self.other());
         let total = self.errand.map(|errand| errand.total(self.other()));
-        if aborts || total == Some(self.received) {
+        if total == Some(self.received) {
             return Ok(());
         }
         Err(Breach::new(1, format!("the stream ends at {} of {total:?} bytes", self.received)))

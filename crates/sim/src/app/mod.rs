@@ -210,9 +210,6 @@ impl Applications {
     /// Invariant 19: nobody waits for what would be done at once.
     pub(crate) fn check_waiting(&self, member: &Member, shard: usize) -> Result<(), Breach> {
         let here = &self.shards[shard];
-        if here.conversations.is_empty() && here.listener.is_none() {
-            return Ok(());
-        }
         let pool = member.shard.pool();
         let scarce = pool.free(SizeClass::Small) <= pool.total(SizeClass::Small) / 8 + 1;
         let send_buffer = member.shard.config().tcp.send_buffer;
@@ -220,6 +217,10 @@ impl Applications {
             if let Some((_, conversation)) = here.conversations.get(&block.key) {
                 conversation.check_waiting(&block, send_buffer, scarce)?;
             }
+        }
+        // Whoever is told reads everything.
+        if member.shard.udp_sockets().any(|socket| socket.datagrams > 0) {
+            return Err(Breach::new(19, "datagrams wait, and nobody was told"));
         }
         let queued = |listener: sunstar_stack::ListenerInfo| listener.queued > 0;
         if here.listener.is_some() && member.shard.tcp_listeners().any(queued) {

@@ -8,6 +8,7 @@ use sunstar_packet::Notes;
 use sunstar_wire::tcp::{SeqNumber, TcpFlags};
 
 use super::Breach;
+use super::received::Received;
 use crate::decode::{Body, Decoded, Segment, Transport};
 
 /// More than any window a host of the simulation advertises, in bytes.
@@ -20,8 +21,8 @@ const MAX_OFFERS: usize = 16;
 #[derive(Clone, Debug)]
 struct PeerSyn {
     seq: u32,
-    /// The end of the furthest segment that has reached us since.
-    reached: SeqNumber,
+    /// What has reached us since.
+    received: Received,
     /// Where its FINs end.
     fins: Vec<SeqNumber>,
     mss: u16,
@@ -43,8 +44,8 @@ impl PeerSyn {
     fn on_delivered(&mut self, segment: &Segment, end: SeqNumber, acknowledged: Option<SeqNumber>) {
         // What is further ahead than any window is no part of the stream.
         let from = acknowledged.unwrap_or(SeqNumber(self.seq));
-        if end.after(self.reached) && end - from <= MAX_AHEAD {
-            self.reached = end;
+        if end - from <= MAX_AHEAD {
+            self.received.insert(SeqNumber(segment.seq), end);
         }
         if segment.has(TcpFlags::FIN) {
             self.fins.push(end);
@@ -78,23 +79,20 @@ struct Flow {
 pub(crate) struct Flows {
     mtu: usize,
     min_mss: usize,
-    /// What allows a RST besides an input: calls of the application, and timers.
-    occasions: u64,
+    /// Packets that have come, and answers that were given without a connection: ICMP, and RSTs.
+    packets: u64,
+    answers: u64,
     flows: BTreeMap<(SocketAddrV4, SocketAddrV4), Flow>,
 }
 
 impl Flows {
     pub(crate) fn new(mtu: usize, min_mss: u16) -> Self {
-        Self { mtu, min_mss: min_mss.into(), occasions: 0, flows: BTreeMap::new() }
-    }
-
-    /// The application was given its chance, or a timer ran out.
-    pub(crate) fn on_occasion(&mut self) {
-        self.occasions += 1;
+        Self { mtu, min_mss: min_mss.into(), packets: 0, answers: 0, flows: BTreeMap::new() }
     }
 
     /// A frame was handed to the host.
     pub(crate) fn on_delivered(&mut self, frame: &Decoded) {
+        self.packets += u64::from(matches!(frame.body, Body::Ip(..)));
         let Body::Ip(_, Transport::Tcp(segment)) = &frame.body else { return };
         let flow = self.flows.entry((segment.destination, segment.source)).or_default();
         if segment.has(TcpFlags::RST) {
@@ -106,7 +104,7 @@ impl Flows {
         if segment.has(TcpFlags::SYN) {
             let offer = PeerSyn {
                 seq: segment.seq,
-                reached: end,
+                received: Received::new(SeqNumber(segment.seq)),
                 fins: Vec::new(),
                 mss: options.mss.unwrap_or(536),
                 scale: options.window_scale,
@@ -122,6 +120,16 @@ impl Flows {
         if segment.has(TcpFlags::ACK) && of_ours {
             let edge = SeqNumber(segment.ack) + (u32::from(segment.window) << flow.scale_of(segment));
             flow.may_send_to = Some(flow.may_send_to.map_or(edge, |furthest| furthest.max(edge)));
+        }
+    }
+
+    /// A frame was handed to the host that its connection must not heed, though it may be answered.
+    pub(crate) fn on_forged(&mut self, frame: &Decoded) {
+        self.packets += 1;
+        if let Body::Ip(_, Transport::Tcp(segment)) = &frame.body
+            && !segment.has(TcpFlags::RST)
+        {
+            self.flows.entry((segment.destination, segment.source)).or_default().inputs += 1;
         }
     }
 
@@ -142,11 +150,12 @@ impl Flows {
 
     /// The host has sent a frame; says what is wrong with it.
     pub(crate) fn on_sent(&mut self, frame: &Decoded, notes: &Notes) -> Result<(), Breach> {
+        self.check_answer(frame)?;
         let Body::Ip(_, Transport::Tcp(segment)) = &frame.body else { return Ok(()) };
         let flow = self.flows.entry((segment.source, segment.destination)).or_default();
         if segment.has(TcpFlags::RST) {
             flow.resets += 1;
-            if flow.resets > flow.inputs + self.occasions {
+            if flow.resets > flow.inputs {
                 return Err(Breach::new(15, "a RST that answers nothing, or a RST"));
             }
             // The connection is over, if there was one; what is half open outlives a RST that answers a wrong acknowledgement.
@@ -161,6 +170,24 @@ impl Flows {
         flow.check_acknowledgement(segment)?;
         flow.check_window(segment)?;
         flow.check_right_edge(segment)
+    }
+}
+
+impl Flows {
+    /// Invariant 15: one answer at most for one packet, whatever it is.
+    fn check_answer(&mut self, frame: &Decoded) -> Result<(), Breach> {
+        let answers = match &frame.body {
+            // An echo request asks.
+            Body::Ip(_, Transport::Icmp { kind, .. }) => *kind != 8,
+            Body::Ip(_, Transport::Tcp(segment)) => segment.has(TcpFlags::RST),
+            _ => false,
+        };
+        self.answers += u64::from(answers);
+        if self.answers > self.packets {
+            let what = format!("{} answers to {} packets", self.answers, self.packets);
+            return Err(Breach::new(15, what));
+        }
+        Ok(())
     }
 }
 
@@ -186,7 +213,9 @@ impl Flow {
             return;
         }
         let ack = SeqNumber(segment.ack);
-        let answers = |offered: &&PeerSyn| SeqNumber(offered.seq).before(ack) && !ack.after(offered.reached);
+        let answers = |offered: &&PeerSyn| {
+            SeqNumber(offered.seq).before(ack) && !ack.after(offered.received.contiguous())
+        };
         if self.peer.is_none() {
             self.peer = self.offered.iter().rev().find(answers).or(self.offered.last()).cloned();
         }
@@ -253,15 +282,16 @@ impl Flow {
             return Err(Breach::new(10, format!("acknowledges {ack}, and more before")));
         }
         self.acknowledged = Some(ack);
-        let reached = self.peer.as_ref().map_or(ack, |peer| peer.reached);
+        let Some(received) = self.peer.as_ref().map(|peer| &peer.received) else { return Ok(()) };
+        let reached = received.contiguous();
         if ack.after(reached) {
-            let what = format!("acknowledges {ack} when no more than {reached} has arrived");
+            let what = format!("acknowledges {ack} when everything has arrived up to {reached} only");
             return Err(Breach::new(10, what));
         }
         for (left, right) in &segment.options.sack {
             let (left, right) = (SeqNumber(*left), SeqNumber(*right));
-            if left.at_or_after(right) || right.after(reached) {
-                let what = format!("holds {left} to {right} when no more than {reached} has arrived");
+            if left.at_or_after(right) || !received.contains(left, right) {
+                let what = format!("holds {left} to {right}, which has not arrived");
                 return Err(Breach::new(11, what));
             }
         }

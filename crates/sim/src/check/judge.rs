@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sunstar_packet::Notes;
 use sunstar_stack::ControlBlock;
 use sunstar_stack::time::Instant;
 
@@ -11,7 +12,7 @@ use super::memory::{check_fills, check_slots};
 use super::state::{States, Turn};
 use super::tamper::Tampering;
 use super::{Breach, Flows, check_frame};
-use crate::decode::{Body, Decoded, Transport, decode};
+use crate::decode::{Body, Decoded, Segment, Transport, decode};
 use crate::frame::Frame;
 use crate::machine::{Machine, Member};
 
@@ -21,6 +22,7 @@ pub(crate) struct Judge {
     states: Vec<States>,
     /// Which shard builds the segments of a connection, known by its ends and the number of its SYN: one only, ever.
     builders: BTreeMap<(SocketAddr, SocketAddr), (Option<u32>, usize)>,
+    /// Turns since it was last seen who holds which buffer.
     turns: u64,
     pub(crate) tampering: Tampering,
 }
@@ -40,16 +42,18 @@ impl Judge {
         }
     }
 
-    /// An application was given its chance, or a timer ran out.
-    pub(crate) fn on_occasion(&mut self) {
-        self.flows.on_occasion();
-    }
-
     /// A frame was put on one of the machine's queues.
     pub(crate) fn on_delivered(&mut self, frame: &[u8], machine: &Machine) {
         let seen = self.tampering.delivered(frame);
         if let Ok(decoded) = decode(seen.as_deref().unwrap_or(frame), machine.device.medium) {
             self.flows.on_delivered(&decoded);
+        }
+    }
+
+    /// A frame was put on a queue that its connection must not heed.
+    pub(crate) fn on_forged(&mut self, frame: &[u8], machine: &Machine) {
+        if let Ok(decoded) = decode(frame, machine.device.medium) {
+            self.flows.on_forged(&decoded);
         }
     }
 
@@ -63,13 +67,12 @@ impl Judge {
         if let Some(bytes) = self.tampering.sent(&frame.bytes) {
             frame.bytes = bytes.into();
         }
-        require(20, may_speak && !self.tampering.uncalled, || {
-            "it speaks without input, timer or call".into()
-        })?;
+        require(20, may_speak, || "it speaks without input, timer or call".into())?;
         let decoded = check_frame(&frame.bytes, &frame.notes, &machine.device)?;
         self.flows.on_sent(&decoded, &frame.notes)?;
         if let Body::Ip(_, Transport::Tcp(segment)) = &decoded.body {
             let tuple = (segment.source.into(), segment.destination.into());
+            self.check_path_mtu(segment, &frame.notes, tuple, machine)?;
             if let Some(shard) = self.states.iter().position(|states| states.has(tuple.0, tuple.1)) {
                 // What a shard without a queue has built leaves later, when the queue's owner comes to it.
                 if shard < machine.queues {
@@ -79,6 +82,30 @@ impl Judge {
             }
         }
         Ok(decoded)
+    }
+
+    /// Invariant 5: no segment is longer than its path is known to take, unless it is to find that out.
+    fn check_path_mtu(
+        &self,
+        segment: &Segment,
+        notes: &Notes,
+        tuple: (SocketAddr, SocketAddr),
+        machine: &Machine,
+    ) -> Result<(), Breach> {
+        let len = segment.payload.len();
+        let piece = notes.segmentation.map_or(len, |segmentation| len.min(segmentation.size.into()));
+        let fits = |mss: u16| piece + segment.options_len <= usize::from(mss);
+        // What a shard without a queue has built leaves later.
+        let before = self.states[..machine.queues].iter().find_map(|states| states.block(tuple));
+        let Some(before) = before.filter(|before| !before.probing && !fits(before.snd_mss)) else {
+            return Ok(());
+        };
+        // The path may have become wider, or a probe begun, in this very turn.
+        let blocks = machine.members.iter().flat_map(|member| member.shard.control_blocks());
+        let now =
+            blocks.into_iter().find(|block| block.key == before.key && (block.local, block.remote) == tuple);
+        let excused = now.is_none_or(|now| now.probing || fits(now.snd_mss));
+        require(5, excused, || format!("{piece} bytes of payload where the path takes {}", before.snd_mss))
     }
 
     /// Invariant 18: a connection has one shard that owns it, as long as that shard lives.
@@ -108,7 +135,13 @@ impl Judge {
         can_send: bool,
         now: Instant,
     ) -> Result<(), Breach> {
-        let turn = Turn { now, config: &member.shard.config().tcp, can_send };
+        let turn = Turn {
+            now,
+            config: &member.shard.config().tcp,
+            can_send,
+            busy: member.next.busy,
+            next_timer: member.shard.next_deadline(),
+        };
         let blocks = self.blocks(member);
         self.states[shard].after_turn(blocks.into_iter(), turn)?;
         check_fills(member.shard.fills().map(|fill| self.tampering.fill(fill)))?;
@@ -125,7 +158,14 @@ impl Judge {
         self.turns += 1;
         let order = machine.order.borrow();
         require(18, order.broken().is_none(), || order.broken().unwrap_or_default().into())?;
-        if self.turns.is_multiple_of(ACCOUNTS_EVERY) { check_slots(machine) } else { Ok(()) }
+        if self.turns < ACCOUNTS_EVERY {
+            return Ok(());
+        }
+        // When nobody can look, the next turn does.
+        if check_slots(machine)? {
+            self.turns = 0;
+        }
+        Ok(())
     }
 
     /// A shard has been replaced: what it had is gone.

@@ -4,6 +4,7 @@ mod breach;
 mod flow;
 mod judge;
 mod memory;
+mod received;
 mod state;
 mod tamper;
 mod wire;

@@ -35,6 +35,10 @@ pub(crate) struct Turn<'a> {
     pub(crate) config: &'a TcpConfig,
     /// Whether the device takes frames: without, nothing ends.
     pub(crate) can_send: bool,
+    /// Whether the shard has more to do at once: timers that are due among it.
+    pub(crate) busy: bool,
+    /// When the shard's next timer fires, whosever it is.
+    pub(crate) next_timer: Option<Instant>,
 }
 
 impl States {
@@ -67,6 +71,11 @@ impl States {
         }
         self.seen = seen;
         Ok(())
+    }
+
+    /// A connection as it was after the last turn.
+    pub(crate) fn block(&self, tuple: (SocketAddr, SocketAddr)) -> Option<&ControlBlock> {
+        Some(&self.seen.get(self.by_tuple.get(&tuple)?)?.block)
     }
 
     /// Whether the shard had this connection after the last turn.
@@ -126,7 +135,7 @@ fn judge(block: &ControlBlock, turn: Turn<'_>) -> Result<(), Breach> {
     })?;
     // Karn's rule: what was sent twice is not timed, and so nothing is in recovery.
     require(9, block.timed.is_none() || !block.recovering, || "a segment is timed in recovery".into())?;
-    judge_timers(block, flight)?;
+    judge_timers(block, flight, turn)?;
     let mut edge = block.rcv_nxt;
     for (start, end) in &block.early {
         require(11, edge.before(*start) && start.before(*end), || {
@@ -138,7 +147,7 @@ fn judge(block: &ControlBlock, turn: Turn<'_>) -> Result<(), Breach> {
 }
 
 /// Invariant 8: whatever waits for the peer has a timer, and the timer fires.
-fn judge_timers(block: &ControlBlock, flight: u32) -> Result<(), Breach> {
+fn judge_timers(block: &ControlBlock, flight: u32, turn: Turn<'_>) -> Result<(), Breach> {
     require(8, flight == 0 || block.retransmit.is_some(), || {
         format!("{flight} bytes outstanding without a retransmission timer")
     })?;
@@ -152,8 +161,17 @@ fn judge_timers(block: &ControlBlock, flight: u32) -> Result<(), Breach> {
         require(8, block.armed.is_some_and(|armed| armed <= earliest), || {
             format!("a deadline at {earliest}, and a timer at {:?}", block.armed)
         })?;
+        let fires = turn.next_timer.is_some_and(|next| block.armed.is_some_and(|armed| next <= armed));
+        require(8, fires, || {
+            format!("a timer at {:?}, and the wheel stops at {:?}", block.armed, turn.next_timer)
+        })?;
+        require(8, turn.busy || earliest > turn.now, || format!("a deadline at {earliest} has passed"))?;
     }
-    Ok(())
+    // RFC 6298 (5.1): no timer is further away than the longest timeout.
+    let latest = turn.now + turn.config.max_rto;
+    require(9, block.retransmit.is_none_or(|at| at <= latest), || {
+        format!("data is sent again at {:?}, after the longest timeout", block.retransmit)
+    })
 }
 
 /// What holds of every change.
@@ -184,8 +202,15 @@ fn judge_change(before: &ControlBlock, block: &ControlBlock) -> Result<(), Breac
     let in_recovery = before.recovering || block.recovering || before.probing || block.probing;
     let synchronised = before.state != State::SynSent && before.state != State::SynReceived;
     let window = u64::from(before.cwnd.max(block.cwnd));
-    require(7, sent == 0 || in_recovery || !synchronised || block.pipe <= window + 1, || {
-        format!("{sent} bytes more were sent: {} in the network, the window is {window}", block.pipe)
+    // The device pulls before anything is received: what was in the network then, and what was added.
+    let most = before.pipe + u64::from(sent);
+    require(7, sent == 0 || in_recovery || !synchronised || block.pipe.max(most) <= window + 1, || {
+        format!("{sent} bytes more were sent: {most} were in the network then, the window is {window}")
+    })?;
+    // Karn's rule: what is timed was sent for the first time since something was sent again.
+    let again = block.retransmissions > before.retransmissions;
+    require(9, !again || block.timed.is_none_or(|end| end.after(before.snd_nxt)), || {
+        format!("{:?} is timed, and something was sent twice", block.timed)
     })?;
     Ok(())
 }

@@ -18,8 +18,6 @@ pub struct Tampering {
     pub fills: Change<Fill>,
     /// Its applications are not told what has become ready.
     pub deaf: bool,
-    /// Whatever it sends, it sends without having been asked.
-    pub uncalled: bool,
 }
 
 impl Tampering {

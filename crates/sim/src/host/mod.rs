@@ -320,9 +320,6 @@ impl Host {
         self.working_until = None;
         let timer_due = self.deadline().is_some_and(|deadline| deadline <= now);
         let may_speak = self.is_busy() || timer_due;
-        if self.touched || timer_due {
-            self.flows.on_occasion();
-        }
         self.now = now;
         self.touched = false;
         self.port.now = now;

@@ -1,15 +1,16 @@
 //! Forged segments: whoever sits beside the path sends a connection what does not belong to it. Invariant 14: that changes
 //! nothing, and is answered by one acknowledgement at most.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use sunstar_packet::Medium;
 use sunstar_stack::{ControlBlock, State};
+use sunstar_wire::tcp::TcpFlags;
 
 use super::{Node, World};
 use crate::check::Breach;
 use crate::craft::Envelope;
-use crate::decode::{Body, Transport, decode};
+use crate::decode::{Body, Segment, Transport, decode};
 use crate::script::{Tcp, tcp};
 
 /// Connections of one shard that are tried at a time.
@@ -18,21 +19,27 @@ const CONNECTIONS: usize = 4;
 impl World {
     /// Has forged segments arrive at the connections of a machine, one at a time, at every shard that has nothing else to do.
     pub(super) fn forge(&mut self, number: usize) -> Result<(), Breach> {
-        let machine = &self.nodes[number].machine;
         // A shard without a queue gets nothing directly.
-        let idle = |shard: &usize| {
-            let member = &machine.members[*shard];
-            !member.suspended && !member.wants_turn(self.now) && !member.is_held_up()
-        };
-        let shards: Vec<usize> = (0..machine.queues).filter(idle).collect();
-        for shard in shards {
-            let blocks: Vec<_> = self.blocks(number, shard).into_iter().take(CONNECTIONS).collect();
-            for before in blocks {
+        for shard in 0..self.nodes[number].machine.queues {
+            let keys: Vec<_> =
+                self.blocks(number, shard).iter().map(|block| block.key).take(CONNECTIONS).collect();
+            for key in keys {
+                let before = self.blocks(number, shard).into_iter().find(|block| block.key == key);
                 let choice = self.random.below(8);
-                self.forge_one(number, shard, before, choice)?;
+                if let Some(before) = before.filter(|_| self.is_idle(number, shard)) {
+                    self.forge_one(number, shard, before, choice)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether neither a shard nor its applications have anything to do now.
+    fn is_idle(&self, number: usize, shard: usize) -> bool {
+        let node = &self.nodes[number];
+        let member = &node.machine.members[shard];
+        let applications_wait = node.applications.deadline(shard).is_none_or(|deadline| deadline > self.now);
+        applications_wait && !member.suspended && !member.wants_turn(self.now) && !member.is_held_up()
     }
 
     fn blocks(&mut self, number: usize, shard: usize) -> Vec<ControlBlock> {
@@ -70,14 +77,23 @@ impl World {
         let frame = segment.frame(&envelope, (remote.port(), local.port()), 0, 0);
         self.trace.record(now, 2 * number as u16 + 1, crate::Fate::Injected, frame.clone().into());
         let node = &mut self.nodes[number];
-        node.judge.on_delivered(&frame, &node.machine);
+        node.judge.on_forged(&frame, &node.machine);
         node.machine.deliver(shard, &frame, Default::default());
         self.forged += 1;
         // The segment is received in the first turn, and answered in the second.
         let mut answers = 0;
         for _ in 0..2 {
             let sent = self.turn(number, shard)?;
-            answers += sent.iter().filter(|frame| is_to(frame, remote)).count();
+            for answer in sent.iter().filter_map(|frame| segment_to(frame, remote)) {
+                answers += 1;
+                let is_bare = answer.flags == TcpFlags::ACK && answer.payload.is_empty();
+                if !is_bare || answer.seq != before.snd_nxt.0 {
+                    return Err(Breach::new(
+                        14,
+                        format!("forged segment {choice} was answered by {answer:?}"),
+                    ));
+                }
+            }
             let changed = self.blocks(number, shard).into_iter().find(|block| block.key == before.key);
             let same = changed.as_ref().is_some_and(|after| is_untouched(&before, after));
             if !same {
@@ -122,8 +138,10 @@ fn is_untouched(before: &ControlBlock, after: &ControlBlock) -> bool {
     *after == ControlBlock { listed, earliest, armed, rcv_adv, ..before.clone() }
 }
 
-/// Whether a frame is a bare acknowledgement to a peer, or worse.
-fn is_to(frame: &[u8], remote: std::net::SocketAddrV4) -> bool {
-    let Ok(decoded) = decode(frame, Medium::Ethernet) else { return false };
-    matches!(&decoded.body, Body::Ip(_, Transport::Tcp(segment)) if segment.destination == remote)
+/// The segment of a frame to a peer.
+fn segment_to(frame: &[u8], remote: SocketAddrV4) -> Option<Segment> {
+    match decode(frame, Medium::Ethernet).ok()?.body {
+        Body::Ip(_, Transport::Tcp(segment)) if segment.destination == remote => Some(segment),
+        _ => None,
+    }
 }

@@ -135,11 +135,12 @@ impl Router {
         onward.bytes[LINK + 8] -= 1;
         mend_header(&mut onward.bytes[LINK..]);
         if !too_long {
-            let frame = Frame { bytes: onward.bytes.into(), notes: onward.notes, damaged: false };
+            let frame = Frame { bytes: onward.bytes.into(), notes: onward.notes, damaged: frame.damaged };
             return self.send(to, destination, frame, now);
         }
         let pieces = cut(&onward.bytes, mtu).into_iter();
-        pieces.flat_map(|piece| self.send(to, destination, Frame::plain(piece), now)).collect()
+        let piece = |bytes: Vec<u8>| Frame { damaged: frame.damaged, ..Frame::plain(bytes) };
+        pieces.flat_map(|bytes| self.send(to, destination, piece(bytes), now)).collect()
     }
 
     /// An ICMP error about a packet; never about one, nor about a fragment but the first (RFC 1812 section 4.3.2.7).

@@ -331,5 +331,52 @@ fn invariant_19_an_application_that_is_not_told_is_seen() {
 
 #[test]
 fn invariant_20_a_host_that_speaks_without_being_asked_is_seen() {
-    assert_eq!(broken(&usual(), Tampering { uncalled: true, ..Tampering::default() }), Some(20));
+    let idle = Plan { errands: Vec::new(), ..usual() };
+    let mut world = World::new(&idle);
+    assert_eq!(world.run_until(|_| false, secs(5)), Ok(false));
+    world.speak_out_of_turn(0);
+    assert_eq!(world.run_until(|_| false, secs(1)).unwrap_err().invariant, 20);
+}
+
+#[test]
+fn invariant_5_a_segment_longer_than_the_path_takes_is_seen() {
+    let narrow = |block: &mut ControlBlock| block.snd_mss = 500;
+    // Only what is read after a turn: as if the path had been known to be narrow when the segment was built.
+    assert_eq!(broken(&usual(), blocks(narrow)), None, "the stack's own word is asked, too");
+    let mut plan = usual();
+    plan.network = Network::Router { mtus: vec![1_500, 600], speaks: true };
+    assert_eq!(broken(&plan, Tampering::default()), None);
+}
+
+#[test]
+fn invariant_10_an_acknowledgement_across_a_hole_is_seen() {
+    // As if a segment of the peer's had never come: what came behind it may not be acknowledged.
+    let mut seen = 0;
+    let tampering = Tampering {
+        delivered: Some(Box::new(move |frame| {
+            seen += u32::from(has_data(frame));
+            if has_data(frame) && seen == 3 {
+                frame[23] = 99;
+            }
+        })),
+        ..Tampering::default()
+    };
+    assert_eq!(broken(&usual(), tampering), Some(10));
+}
+
+#[test]
+fn invariant_15_more_answers_than_packets_are_seen() {
+    let mut plan = usual();
+    let pings = Work::Datagrams { seed: 1, count: 5, len: 100, every_us: 1_000 };
+    plan.errands[0].what = pings;
+    let tampering = sent(|frame| {
+        // A datagram becomes an ICMP message that nothing has asked for.
+        if frame[23] == 17 {
+            frame[23] = 1;
+            (frame[34], frame[35]) = (3, 3);
+            craft::mend_checksums(frame);
+        }
+    });
+    plan.errands[0].may_fail = true;
+    assert_eq!(broken(&plan, tampering), Some(15));
 }

@@ -35,7 +35,7 @@ pub struct ControlBlock {
     pub snd_una: SeqNumber,
     /// The next to be sent.
     pub snd_nxt: SeqNumber,
-    /// The peer's window, in bytes, as of `snd_wl2`.
+    /// The peer's window, in bytes.
     pub snd_wnd: u32,
     /// Bytes written and not acknowledged.
     pub queued: usize,
@@ -45,6 +45,8 @@ pub struct ControlBlock {
     pub fin_queued: bool,
     /// Whether it was sent.
     pub fin_sent: bool,
+    /// Payload bytes of a full segment without options: what the peer takes, and the path.
+    pub snd_mss: u16,
     /// Payload bytes of a full segment with the options it has now.
     pub segment_size: usize,
 
@@ -128,6 +130,7 @@ fn control_block(
         unsent: connection.unsent(),
         fin_queued: connection.fin_queued,
         fin_sent: connection.fin_sent(),
+        snd_mss: connection.snd_mss,
         segment_size: connection.segment_size(),
         irs: connection.irs,
         rcv_nxt: connection.rcv_nxt,

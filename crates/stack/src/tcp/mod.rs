@@ -328,8 +328,9 @@ impl Tcp {
     /// The last ACK of a connection in TIME-WAIT.
     fn acknowledge_again(&mut self, core: &mut Core, key: TimeWaitKey) {
         let Some(remembered) = self.time_wait.get(key).copied() else { return };
-        let clock = (core.now.as_millis() as u32).wrapping_add(remembered.ts_offset);
-        let timestamps = remembered.ts_recent.map(|echo| Timestamps { value: clock, echo });
+        let offset = self.isn.timestamp_offset(&remembered.tuple);
+        let clock = (core.now.as_millis() as u32).wrapping_add(offset);
+        let timestamps = remembered.ts_recent.map(|echo| Timestamps { value: clock, echo: echo.get() });
         self.reply(core, &remembered.tuple, |reply| Reply {
             sequence: remembered.snd_nxt,
             acknowledgement: Some(remembered.rcv_nxt),

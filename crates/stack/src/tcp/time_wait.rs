@@ -1,6 +1,7 @@
 //! TIME-WAIT: what is remembered of a connection that ended in order (RFC 9293 section 3.6.1, RFC 1337, RFC 6191).
 //! Compact, bounded, and in the order in which it expires.
 
+use core::num::NonZeroU32;
 use std::collections::VecDeque;
 
 use slotmap::{SlotMap, new_key_type};
@@ -21,11 +22,13 @@ pub(crate) struct Remembered {
     pub(crate) tuple: Tuple,
     pub(crate) snd_nxt: SeqNumber,
     pub(crate) rcv_nxt: SeqNumber,
-    pub(crate) ts_recent: Option<u32>,
-    pub(crate) ts_offset: u32,
+    /// The peer's timestamp to be echoed; a zero is remembered as one.
+    pub(crate) ts_recent: Option<NonZeroU32>,
     expires: Instant,
     challenges: ChallengeLimit,
 }
+
+const _: () = assert!(size_of::<Remembered>() <= 64, "a connection in TIME-WAIT costs 64 bytes at most");
 
 /// What to do about a segment for a remembered connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +69,7 @@ impl TimeWait {
             tuple: connection.tuple,
             snd_nxt: connection.snd_nxt,
             rcv_nxt: connection.rcv_nxt,
-            ts_recent: connection.timestamps.then_some(connection.ts_recent),
-            ts_offset: connection.ts_offset,
+            ts_recent: NonZeroU32::new(connection.ts_recent.max(1)).filter(|_| connection.timestamps),
             expires,
             challenges: ChallengeLimit::default(),
         });
@@ -96,8 +98,8 @@ impl TimeWait {
         if header.flags.contains(TcpFlags::SYN) && !header.flags.contains(TcpFlags::ACK) {
             // RFC 6191: newer by timestamp, or without one by sequence number.
             let newer = match (entry.ts_recent, options.timestamps) {
-                (Some(seen), Some(offered)) if offered.value != seen => {
-                    (offered.value.wrapping_sub(seen) as i32) > 0
+                (Some(seen), Some(offered)) if offered.value != seen.get() => {
+                    (offered.value.wrapping_sub(seen.get()) as i32) > 0
                 }
                 _ => header.sequence.after(entry.rcv_nxt),
             };
