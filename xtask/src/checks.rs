@@ -60,12 +60,12 @@ fn clippy() -> Result<(), Failure> {
     run_to_success(fuzz.arg(workspace::target_directory()?).args(["--", "--deny", "warnings"]))
 }
 
-/// The interleavings of our own atomics, explored by loom, in the two crates that have any. The flag changes every crate,
-/// so the build has a directory of its own: the other steps' would be thrown away by it. Optimising across crates would
-/// take longer than the models run.
+/// The interleavings of our own atomics, and of what stands on them, explored by loom, in the crates that have models. The
+/// flag changes every crate, so the build has a directory of its own: the other steps' would be thrown away by it.
+/// Optimising across crates would take longer than the models run.
 fn models() -> Result<(), Failure> {
-    let mut test =
-        cargo("test --package sunstar-packet --package sunstar-device --release --test loom* --target-dir");
+    let crates = "--package sunstar-packet --package sunstar-device --package sunstar";
+    let mut test = cargo(&format!("test {crates} --release --test loom* --target-dir"));
     test.arg(workspace::target_directory()?.join("loom"));
     run_to_success(test.env("RUSTFLAGS", "--cfg loom").env("CARGO_PROFILE_RELEASE_LTO", "off"))
 }

@@ -1,18 +1,18 @@
 //! A doorbell with the descriptor its owner sleeps on: whoever may have something for a sleeping thread rings it, and
 //! a system call is made only when that thread asked for it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
 use crate::doorbell::Doorbell;
+use crate::event::Event;
 
 /// Wakes one thread, for any number of others.
 #[derive(Debug)]
 pub struct Alarm {
     doorbell: Doorbell,
-    event: OwnedFd,
+    event: Event,
 }
 
 impl Alarm {
@@ -26,15 +26,14 @@ impl Alarm {
     /// # Errors
     /// The process, or the system, is out of descriptors.
     pub fn new() -> Result<Self, Errno> {
-        let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { doorbell: Doorbell::new(), event })
+        Ok(Self { doorbell: Doorbell::new(), event: Event::new()? })
     }
 
     /// Before the owner sleeps: asks to be woken for any of `what`. It looks at everything once more after this, and only
     /// sleeps when there is nothing.
     pub fn ask(&self, what: u8) {
         // Before asking: a wake-up for this request must not be taken for an old one.
-        let _ = rustix::io::read(&self.event, &mut [0; 8]);
+        self.event.clear();
         self.doorbell.ask(what);
     }
 
@@ -55,13 +54,19 @@ impl Alarm {
         }
     }
 
-    /// Wakes the owner, asked or not. The only error there can be says that the event is pending already.
+    /// Wakes the owner, asked or not.
     pub fn wake(&self) {
-        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        self.event.set();
     }
 
     /// What the owner waits on for reading while it sleeps.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+        self.event.descriptor()
+    }
+
+    /// Waits until the owner is woken: what a model has in the place of waiting on the descriptor.
+    #[cfg(loom)]
+    pub fn sleep(&self) {
+        self.event.wait();
     }
 }

@@ -14,6 +14,7 @@
 mod alarm;
 mod checksum;
 mod doorbell;
+mod event;
 mod faults;
 mod pcap;
 mod stall;

@@ -1,21 +1,19 @@
 //! The mesh on real threads: packets and control messages between four shards that fall asleep at random. None is lost,
 //! none arrives twice, none overtakes another, every buffer comes home, and no sleeper is forgotten.
 
+mod messages;
+
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sunstar::mesh::{MeshConfig, MeshEnd, join};
-use sunstar_packet::{
-    Capabilities, DeviceError, FrameSource, Loan, Memory, Packet, Pool, PoolConfig, QueuePair,
-};
+use sunstar_packet::{Loan, Memory, Packet, Pool, PoolConfig};
 use sunstar_stack::random::Random;
-use sunstar_stack::steering::{IndirectionTable, RssKey, ShardId, Steering, TableSize, Toeplitz};
-use sunstar_stack::time::Instant;
-use sunstar_stack::{Arrival, Control, InterfaceId, Mesh, Shard, ShardConfig, ShardSetup};
+use sunstar_stack::steering::ShardId;
+use sunstar_stack::{Arrival, Control, InterfaceId, Mesh};
 
 const SHARDS: usize = 4;
 
@@ -30,58 +28,6 @@ const ROUND: u64 = 48;
 
 /// A sleeper that nobody wakes for so long was forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(20);
-
-/// Control messages that differ from each other, as a real shard tells them.
-fn control() -> Vec<Control> {
-    struct Listener(Vec<Control>);
-    impl Mesh for Listener {
-        fn forward(&mut self, _: ShardId, _: Arrival, loan: Loan) -> Result<(), Loan> {
-            Err(loan)
-        }
-        fn receive(&mut self) -> Option<(Arrival, Loan)> {
-            None
-        }
-        fn tell(&mut self, _: ShardId, message: Control) -> bool {
-            self.0.push(message);
-            true
-        }
-        fn hear(&mut self) -> Option<(ShardId, Control)> {
-            None
-        }
-    }
-    struct Nothing;
-    impl QueuePair for Nothing {
-        fn capabilities(&self) -> Capabilities {
-            Capabilities::ethernet([2, 0, 0, 0, 0, 1], 1_500)
-        }
-        fn pull(&mut self, _: &Pool, _: usize, _: &mut impl FrameSource) -> Result<usize, DeviceError> {
-            Ok(0)
-        }
-        fn receive(&mut self, _: &Pool, _: usize, _: &mut Vec<Packet>) -> Result<usize, DeviceError> {
-            Ok(0)
-        }
-    }
-    let table = IndirectionTable::new(TableSize::Entries128, &[1, 1]).unwrap();
-    let mut shard = Shard::new(ShardSetup {
-        id: ShardId(1),
-        config: ShardConfig::default(),
-        seed: [7; 32],
-        device: Nothing.capabilities(),
-        pool: pool(&Memory::new()),
-        steering: Steering::new(Toeplitz::new(RssKey::MICROSOFT), table),
-        incarnation: 0,
-        configuration: Default::default(),
-        now: Instant::ZERO,
-    });
-    // Each of them is a claim of its own.
-    for port in 1..=1_009 {
-        shard.udp_bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).unwrap();
-    }
-    let mut listener = Listener(Vec::new());
-    shard.turn(Instant::ZERO, &mut Nothing, &mut listener).unwrap();
-    assert_eq!(listener.0.len(), 1_009);
-    listener.0
-}
 
 fn pool(memory: &Memory) -> Pool {
     let config =
@@ -238,7 +184,7 @@ impl Drop for Bail {
 
 #[test]
 fn nothing_is_lost_or_doubled_between_shards_that_sleep_at_random_and_no_sleeper_is_forgotten() {
-    let control = Arc::new(control());
+    let control = Arc::new(messages::control(1_009, pool(&Memory::new())));
     let each = messages() / (SHARDS * (SHARDS - 1) * 2) as u64;
     let ends = join(SHARDS as u16, &MeshConfig { packets: 128, messages: 32 }).unwrap();
     let (elsewhere, thrown) = mpsc::sync_channel::<Loan>(256);

@@ -8,7 +8,7 @@
 
 mod proxy;
 mod ring;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::os::fd::BorrowedFd;

@@ -21,8 +21,8 @@ use sunstar_packet::{
 };
 use sunstar_stack::steering::ShardId;
 
-/// Frames that one shard may have in the hands of a queue's owner.
-pub const CREDITS: usize = 128;
+/// Frames that one shard may have in the hands of a queue's owner. A model needs few, and has to come to their end.
+pub const CREDITS: usize = if cfg!(loom) { 2 } else { 128 };
 
 /// Bytes that a source may send before the next one's turn: the one of the least weight, if no other may send more than
 /// [`LONGEST_TURN`] then.
