@@ -90,9 +90,13 @@ impl Flows {
         Self { mtu, min_mss: min_mss.into(), packets: 0, answers: 0, flows: BTreeMap::new() }
     }
 
+    /// Something has come, whether or not another parser can read it.
+    pub(crate) fn on_arrived(&mut self) {
+        self.packets += 1;
+    }
+
     /// A frame was handed to the host.
     pub(crate) fn on_delivered(&mut self, frame: &Decoded) {
-        self.packets += u64::from(matches!(frame.body, Body::Ip(..)));
         let Body::Ip(_, Transport::Tcp(segment)) = &frame.body else { return };
         let flow = self.flows.entry((segment.destination, segment.source)).or_default();
         if segment.has(TcpFlags::RST) {
@@ -125,7 +129,6 @@ impl Flows {
 
     /// A frame was handed to the host that its connection must not heed, though it may be answered.
     pub(crate) fn on_forged(&mut self, frame: &Decoded) {
-        self.packets += 1;
         if let Body::Ip(_, Transport::Tcp(segment)) = &frame.body
             && !segment.has(TcpFlags::RST)
         {
@@ -358,9 +361,11 @@ mod tests {
         let reset = segment(tcp().rst().seq(7), true, 0);
         let sent =
             |flows: &mut Flows| flows.on_sent(&reset, &Notes::default()).err().map(|breach| breach.invariant);
+        flows.on_arrived();
         flows.on_delivered(&segment(tcp().rst().seq(5), false, 0));
         assert_eq!(sent(&mut flows), Some(15), "it answers a reset");
         let mut flows = Flows::new(1_500, 88);
+        flows.on_arrived();
         flows.on_delivered(&segment(tcp().seq(5).ack(7), false, 0));
         assert_eq!(sent(&mut flows), None);
         assert_eq!(sent(&mut flows), Some(15), "two answer one segment");
@@ -370,8 +375,11 @@ mod tests {
     fn judge(acknowledged: u32, of: u32) -> Result<(), Breach> {
         let mut flows = Flows::new(1_500, 88);
         flows.on_sent(&segment(tcp().syn(), true, 0), &Notes::default())?;
+        flows.on_arrived();
         flows.on_delivered(&segment(tcp().syn().ack(1), false, FIRST));
+        flows.on_arrived();
         flows.on_delivered(&segment(tcp().syn().ack(1), false, SECOND));
+        flows.on_arrived();
         flows.on_delivered(&segment(tcp().seq(1).ack(1).len(100), false, FIRST));
         flows.on_sent(&segment(tcp().seq(1).ack(acknowledged), true, of), &Notes::default())
     }

@@ -44,6 +44,7 @@ impl Judge {
 
     /// A frame was put on one of the machine's queues.
     pub(crate) fn on_delivered(&mut self, frame: &[u8], machine: &Machine) {
+        self.flows.on_arrived();
         let seen = self.tampering.delivered(frame);
         if let Ok(decoded) = decode(seen.as_deref().unwrap_or(frame), machine.device.medium) {
             self.flows.on_delivered(&decoded);
@@ -52,6 +53,7 @@ impl Judge {
 
     /// A frame was put on a queue that its connection must not heed.
     pub(crate) fn on_forged(&mut self, frame: &[u8], machine: &Machine) {
+        self.flows.on_arrived();
         if let Ok(decoded) = decode(frame, machine.device.medium) {
             self.flows.on_forged(&decoded);
         }

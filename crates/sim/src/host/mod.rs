@@ -379,6 +379,7 @@ impl Host {
     fn note_delivered(&mut self) {
         let handed_up = self.port.handed_up.as_mut().map(std::mem::take).unwrap_or_default();
         for bytes in handed_up {
+            self.flows.on_arrived();
             if let Ok(decoded) = decode(&bytes, self.device.medium) {
                 self.flows.on_delivered(&decoded);
             }
