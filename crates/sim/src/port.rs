@@ -116,7 +116,9 @@ impl Port {
 
     /// Whether it will at that time.
     pub(crate) fn has_room_at(&self, now: Instant) -> bool {
-        let waiting = self.transmitting.iter().filter(|(leaves, _)| *leaves > now).count();
+        // In the order in which they leave.
+        let waiting =
+            self.transmitting.len() - self.transmitting.partition_point(|(leaves, _)| *leaves <= now);
         self.up && !self.stalled && waiting < self.ring
     }
 

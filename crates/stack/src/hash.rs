@@ -34,7 +34,7 @@ mod tests {
     use core::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::tcp::tuple::Tuple;
+    use crate::tcp::Tuple;
 
     /// Tuples of one listener's, from any port of any address.
     fn tuples() -> impl Iterator<Item = Tuple> {

@@ -2,21 +2,21 @@
 
 mod account;
 mod configure;
+mod pull;
 mod steer;
 
 use std::collections::BTreeSet;
 
-use sunstar_packet::{
-    Capabilities, Departure, DeviceError, FrameSource, LinkState, Packet, Pool, QueuePair, SizeClass,
-};
+use sunstar_packet::{Capabilities, DeviceError, LinkState, Packet, Pool, QueuePair};
 use sunstar_wire::icmpv4::UnreachableCode;
 use sunstar_wire::{IpAddress, Protocol};
 
 pub use account::{Fill, SlotOwner};
 pub use configure::ConfigureError;
+use pull::Source;
 
 use crate::config::ShardConfig;
-use crate::core::{Addressed, Core, Timer};
+use crate::core::{Core, Timer};
 use crate::counters::Counters;
 use crate::dhcp::Leasing;
 use crate::ip::icmp::Icmp;
@@ -24,9 +24,9 @@ use crate::ip::igmp::Igmp;
 use crate::ip::path_mtu::PathMtus;
 use crate::ip::{
     Configuration, Disposition, FilterChain, FilterId, Identifications, Interface, InterfaceId, Interfaces,
-    IpInput, PacketFilter, Path, PathMtuInfo, Reassembly, ReassemblyInfo, Route, Routes, Train, Whole,
+    IpInput, PacketFilter, Path, PathMtuInfo, Reassembly, ReassemblyInfo, Route, Routes, Whole,
 };
-use crate::link::{LinkInput, Loopback, Provider, RoundRobin, Want};
+use crate::link::{LinkInput, Loopback, RoundRobin, Want};
 use crate::mesh::{Arrival, Mesh, Stage};
 use crate::neighbor::{NeighborInfo, Neighbors, OwnAddresses};
 use crate::random::Random;
@@ -231,17 +231,6 @@ impl Shard {
         Ok((received == RECEIVE_BUDGET || from_mesh == RECEIVE_BUDGET, wants_room))
     }
 
-    /// The loopback ring pulls like a device.
-    fn loop_back(&mut self) {
-        for _ in 0..self.loopback.room() {
-            let Some(packet) = self.next_frame(InterfaceId::LOOPBACK) else { return };
-            if let Some(departure) = packet.notes.departure {
-                self.departed(departure);
-            }
-            self.loopback.push(packet);
-        }
-    }
-
     /// Tells siblings what is new here, and hears what is new there; what that settles goes on.
     fn exchange_control(&mut self, mesh: &mut impl Mesh) {
         self.core.exchange_control(mesh);
@@ -395,64 +384,6 @@ impl Shard {
         }
     }
 
-    /// The next frame for an interface, built now, from whoever's turn it is.
-    fn next_frame(&mut self, interface: InterfaceId) -> Option<Packet> {
-        let at = usize::from(interface.0);
-        // Without a buffer nothing can be built, and everybody stays on the list.
-        while self.core.pool.free(SizeClass::Small) > 0 {
-            if self.core.trains[at].is_some() {
-                let fragment = self.next_fragment(at)?;
-                return self.core.link_output(interface, fragment);
-            }
-            let provider = self.round_robin[at].next(interface, &self.core.want)?;
-            let addressed = match provider {
-                Provider::Neighbor => self.core.next_from_neighbors(interface),
-                Provider::Icmp => self.icmp.next(&mut self.core, interface),
-                Provider::Igmp => self.igmp.next(&mut self.core),
-                Provider::Dhcp => self.next_dhcp(),
-                Provider::Udp => self.udp.next(&mut self.core, interface),
-                Provider::Tcp => self.tcp.next(&mut self.core, interface),
-            };
-            let Some(addressed) = addressed else {
-                // Who found no buffer still has something to say.
-                if self.core.pool.free(SizeClass::Small) > 0 {
-                    self.core.want.clear(interface, provider);
-                }
-                continue;
-            };
-            self.round_robin[at].charge(provider, addressed.packet.len());
-            let addressed = match Train::begin(addressed) {
-                Ok(train) => {
-                    self.core.counters.reassembly.fragmented += 1;
-                    self.core.trains[at] = Some(train);
-                    continue;
-                }
-                Err(addressed) => addressed,
-            };
-            if let Some(frame) = self.core.link_output(interface, addressed) {
-                return Some(frame);
-            }
-        }
-        None
-    }
-
-    /// The next fragment of what leaves an interface in fragments: a datagram once begun goes out in one go.
-    fn next_fragment(&mut self, at: usize) -> Option<Addressed> {
-        let train = self.core.trains[at].as_mut()?;
-        let fragment = train.next(&self.core.pool);
-        self.core.counters.reassembly.fragments_sent += u64::from(fragment.is_some());
-        if train.is_through() {
-            self.core.trains[at] = None;
-        }
-        fragment
-    }
-
-    fn departed(&mut self, departure: Departure) {
-        if departure.provider == Provider::Udp as u8 {
-            self.udp.departed(&mut self.core, departure);
-        }
-    }
-
     /// The device is gone: what used it fails. A turn sees that by itself; a fresh shard does not, when the device of the
     /// one before it had failed already.
     pub fn fail_device(&mut self) {
@@ -590,21 +521,5 @@ fn noted<'a>(
         SocketHandle::Stream(key) => tcp.connection_ready(key),
         SocketHandle::Udp(key) => udp.sockets.get_mut(key).map(|socket| &mut socket.ready),
         SocketHandle::Echo(key) => icmp.sockets.get_mut(key).map(|socket| &mut socket.ready),
-    }
-}
-
-/// Lets a device pull from a shard.
-struct Source<'a> {
-    shard: &'a mut Shard,
-    interface: InterfaceId,
-}
-
-impl FrameSource for Source<'_> {
-    fn next(&mut self) -> Option<Packet> {
-        self.shard.next_frame(self.interface)
-    }
-
-    fn departed(&mut self, departure: Departure) {
-        self.shard.departed(departure);
     }
 }

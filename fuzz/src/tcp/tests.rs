@@ -1,3 +1,5 @@
+//! The committed corpus reaches every state of RFC 9293 section 3.3.2.
+
 use std::fs;
 use std::path::Path;
 

@@ -12,7 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use sunstar_packet::SizeClass;
 use sunstar_stack::time::Instant;
 use sunstar_stack::{
-    ConnectOptions, ConnectionKey, ListenOptions, ListenerKey, SocketError, SocketHandle, UdpKey,
+    ConnectOptions, ConnectionKey, ControlBlock, ListenOptions, ListenerKey, SocketError, SocketHandle,
+    UdpKey,
 };
 
 use crate::check::Breach;
@@ -208,14 +209,19 @@ impl Applications {
     }
 
     /// Invariant 19: nobody waits for what would be done at once.
-    pub(crate) fn check_waiting(&self, member: &Member, shard: usize) -> Result<(), Breach> {
+    pub(crate) fn check_waiting<'a>(
+        &self,
+        member: &Member,
+        shard: usize,
+        blocks: impl Iterator<Item = &'a ControlBlock>,
+    ) -> Result<(), Breach> {
         let here = &self.shards[shard];
         let pool = member.shard.pool();
         let scarce = pool.free(SizeClass::Small) <= pool.total(SizeClass::Small) / 8 + 1;
         let send_buffer = member.shard.config().tcp.send_buffer;
-        for block in member.shard.control_blocks() {
+        for block in blocks {
             if let Some((_, conversation)) = here.conversations.get(&block.key) {
-                conversation.check_waiting(&block, send_buffer, scarce)?;
+                conversation.check_waiting(block, send_buffer, scarce)?;
             }
         }
         // Whoever is told reads everything.

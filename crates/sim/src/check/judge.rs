@@ -122,6 +122,11 @@ impl Judge {
         })
     }
 
+    /// The control blocks of a shard's connections, as they were judged after its last turn.
+    pub(crate) fn judged(&self, shard: usize) -> impl Iterator<Item = &ControlBlock> {
+        self.states[shard].blocks()
+    }
+
     /// The control blocks of a shard's connections, as they are judged.
     pub(crate) fn blocks(&mut self, member: &Member) -> Vec<ControlBlock> {
         let mut blocks: Vec<_> = member.shard.control_blocks().collect();

@@ -73,6 +73,11 @@ impl States {
         Ok(())
     }
 
+    /// The connections as they were after the last turn.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &ControlBlock> {
+        self.seen.values().map(|seen| &seen.block)
+    }
+
     /// A connection as it was after the last turn.
     pub(crate) fn block(&self, tuple: (SocketAddr, SocketAddr)) -> Option<&ControlBlock> {
         Some(&self.seen.get(self.by_tuple.get(&tuple)?)?.block)

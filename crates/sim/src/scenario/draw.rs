@@ -49,6 +49,11 @@ impl Draw {
         self.range(0, most) as f64 / 1_000.0
     }
 
+    /// The same, in so many of a hundred cases, and else nothing.
+    pub(super) fn perhaps_permille(&mut self, of_a_hundred: u64, most: u64) -> f64 {
+        if self.chance(of_a_hundred) { self.up_to_permille(most) } else { 0.0 }
+    }
+
     pub(super) fn duration_us(&mut self, first: u64, last: u64) -> Duration {
         us(self.magnitude(first, last))
     }

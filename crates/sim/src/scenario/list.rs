@@ -173,7 +173,7 @@ fn slow(draw: &mut Draw) -> Plan {
     for machine in &mut machines {
         machine.tcp.receive_buffer = draw.magnitude(2_048, 65_536) as usize;
         machine.tcp.send_buffer = draw.magnitude(2_048, 65_536) as usize;
-        let loss = if draw.chance(50) { draw.up_to_permille(30) } else { 0.0 };
+        let loss = draw.perhaps_permille(50, 30);
         impair(machine, |link| link.loss = loss);
     }
     let count = draw.range(1, 4);
@@ -188,7 +188,7 @@ fn slow(draw: &mut Draw) -> Plan {
 
 fn endings(draw: &mut Draw) -> Plan {
     let mut machines = draw.machines(2, 3, 3);
-    let loss = if draw.chance(50) { draw.up_to_permille(50) } else { 0.0 };
+    let loss = draw.perhaps_permille(50, 50);
     impair(&mut machines[0], |link| link.loss = loss);
     let count = draw.range(3, 12);
     let one = |draw: &mut Draw| {
@@ -253,7 +253,7 @@ fn router(draw: &mut Draw) -> Plan {
     let mtu = |draw: &mut Draw| draw.pick(&[1_500, 1_500, 1_400, 1_006, 600]);
     let mtus = machines.iter().map(|_| mtu(draw)).collect();
     for machine in &mut machines {
-        let loss = if draw.chance(30) { draw.up_to_permille(20) } else { 0.0 };
+        let loss = draw.perhaps_permille(30, 20);
         impair(machine, |link| link.loss = loss);
     }
     let mut errands = errands(draw, &machines, (2, 5), 200_000);
@@ -343,7 +343,7 @@ fn memory(draw: &mut Draw) -> Plan {
         machine.buffers = draw.magnitude(96, 512) as usize;
         machine.tcp.receive_buffer = draw.magnitude(8_192, 262_144) as usize;
         machine.tcp.send_buffer = draw.magnitude(8_192, 262_144) as usize;
-        let loss = if draw.chance(50) { draw.up_to_permille(30) } else { 0.0 };
+        let loss = draw.perhaps_permille(50, 30);
         impair(machine, |link| link.loss = loss);
     }
     let errands = errands(draw, &machines, (4, 16), 200_000);

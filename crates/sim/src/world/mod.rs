@@ -393,7 +393,7 @@ impl World {
         let member = &mut machine.members[shard];
         applications.attend(member, shard, now)?;
         judge.after_turn(member, shard, can_send, now)?;
-        applications.check_waiting(member, shard)?;
+        applications.check_waiting(member, shard, judge.judged(shard))?;
         judge.check_machine(machine)?;
         self.collect(number);
         Ok(left)

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use sunstar::RunError;
 use sunstar_sim::live::{Error, HostOptions, Network};
@@ -12,39 +13,35 @@ use tokio::time::{Instant, sleep};
 
 use super::{serve_echo, slow, two_hosts};
 
-#[test]
-fn a_user_timeout_ends_a_connection_whose_peer_has_vanished() {
-    let (network, server, client) = two_hosts(1, slow(ms(10)));
+/// How a connection ends whose peer vanishes, and how long after that.
+fn vanishing(seed: u64, user_timeout: Option<Duration>) -> (ErrorKind, Duration) {
+    let (network, server, client) = two_hosts(seed, slow(ms(10)));
     let run = network.run(async {
         let listener = server.net().tcp_bind("0.0.0.0:7").await.unwrap();
         server.net().spawn(serve_echo(server.net(), listener));
         let mut stream = client.net().tcp_connect(server.at(7)).await.unwrap();
-        stream.set_user_timeout(Some(secs(20))).unwrap();
+        if let Some(timeout) = user_timeout {
+            stream.set_user_timeout(Some(timeout)).unwrap();
+        }
         server.cut();
         let before = Instant::now();
         stream.write_all(b"is anybody there?").await.unwrap();
         let error = stream.read_u8().await.unwrap_err();
         (error.kind(), before.elapsed())
     });
-    let (kind, after) = run.unwrap().output;
+    run.unwrap().output
+}
+
+#[test]
+fn a_user_timeout_ends_a_connection_whose_peer_has_vanished() {
+    let (kind, after) = vanishing(1, Some(secs(20)));
     assert_eq!(kind, ErrorKind::TimedOut);
     assert!((secs(20)..secs(21)).contains(&after), "after {after:?}");
 }
 
 #[test]
 fn without_one_it_takes_as_long_as_retransmissions_do() {
-    let (network, server, client) = two_hosts(2, slow(ms(10)));
-    let run = network.run(async {
-        let listener = server.net().tcp_bind("0.0.0.0:7").await.unwrap();
-        server.net().spawn(serve_echo(server.net(), listener));
-        let mut stream = client.net().tcp_connect(server.at(7)).await.unwrap();
-        server.cut();
-        let before = Instant::now();
-        stream.write_all(b"is anybody there?").await.unwrap();
-        let error = stream.read_u8().await.unwrap_err();
-        (error.kind(), before.elapsed())
-    });
-    let (kind, after) = run.unwrap().output;
+    let (kind, after) = vanishing(2, None);
     assert_eq!(kind, ErrorKind::TimedOut);
     // RFC 9293 MUST-20 and SHLD-11: at least 100 seconds.
     assert!(after > secs(100), "after {after:?}");

@@ -10,6 +10,7 @@ mod isn;
 mod listener;
 mod output;
 mod path_mtu;
+mod pull;
 mod range_set;
 mod receive_buffer;
 mod recovery;
@@ -18,7 +19,7 @@ mod rtt;
 mod send_buffer;
 mod time_wait;
 mod timers;
-pub(crate) mod tuple;
+mod tuple;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -26,7 +27,7 @@ use std::net::SocketAddr;
 use slotmap::{SlotMap, new_key_type};
 use sunstar_packet::SegmentationKind;
 use sunstar_wire::tcp::{SeqNumber, TcpFlags, TcpHeader, TcpOptions, Timestamps};
-use sunstar_wire::{Ecn, IpAddress, Protocol};
+use sunstar_wire::{IpAddress, Protocol};
 
 pub(crate) use congestion::CongestionControl;
 pub(crate) use connection::Connection;
@@ -39,12 +40,10 @@ use time_wait::{TimeWait, TimeWaitKey, Verdict};
 pub(crate) use tuple::Tuple;
 
 use crate::config::ShardConfig;
-use crate::core::{Addressed, Core, Timer};
+use crate::core::{Core, Timer};
 use crate::hash::{Keyed, KeyedMap};
-use crate::ip::output::{DEFAULT_TTL, IpOutput};
 use crate::ip::{InterfaceId, IpInput};
 use crate::link::Provider;
-use crate::neighbor::Resolution;
 use crate::random::Random;
 use crate::socket::{Ready, SocketError, SocketHandle};
 use crate::steering::{PortSpace, ShardId, SourcePorts};
@@ -76,7 +75,7 @@ pub(crate) struct Tcp {
     /// Connections that may send, by interface.
     ready: [VecDeque<ConnectionKey>; InterfaceId::COUNT],
     replies: Replies,
-    /// Whether a reply had the last turn at the device, by interface.
+    /// Whether replies were asked first the last time, by interface.
     replied: [bool; InterfaceId::COUNT],
     isn: IsnGenerator,
     ports: SourcePorts,
@@ -394,72 +393,6 @@ impl Tcp {
         }
     }
 
-    /// The next segment for an interface: replies and connections in turn, so that a flood of what has to be refused
-    /// does not keep connections from the device.
-    pub(crate) fn next(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
-        let replied = &mut self.replied[usize::from(interface.0)];
-        *replied = !*replied;
-        if *replied {
-            self.next_reply(core, interface).or_else(|| self.next_of_connections(core, interface))
-        } else {
-            self.next_of_connections(core, interface).or_else(|| self.next_reply(core, interface))
-        }
-    }
-
-    fn next_reply(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
-        while let Some(reply) = self.replies.pop(interface) {
-            let Some(packet) = reply.build(&core.pool, core.config.tcp.options.into()) else {
-                core.counters.drops.no_buffer += 1;
-                return None;
-            };
-            if reply.reset {
-                core.counters.tcp.resets_sent += 1;
-            }
-            let output = ip_output(reply.path, reply.remote);
-            if let Some(addressed) = core.ip_send(&output, packet) {
-                return Some(addressed);
-            }
-        }
-        None
-    }
-
-    /// One segment of the first connection on the list.
-    fn next_of_connections(&mut self, core: &mut Core, interface: InterfaceId) -> Option<Addressed> {
-        while let Some(key) = self.ready[usize::from(interface.0)].pop_front() {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            connection.listed = false;
-            match core.resolve(interface, connection.path.next_hop) {
-                Resolution::Known(destination) => {
-                    let Some(mut addressed) = self.build_next(core, key) else { continue };
-                    addressed.destination = destination;
-                    return Some(addressed);
-                }
-                Resolution::Pending => {
-                    connection.parked = true;
-                    if !core.neighbors.wait((interface, connection.path.next_hop), key) {
-                        connection.deadlines.unpark = Some(core.now + UNREACHABLE_RETRY);
-                        self.update(core, key);
-                    }
-                }
-                Resolution::Failed => self.on_neighbor(core, key, false),
-            }
-        }
-        None
-    }
-
-    fn build_next(&mut self, core: &mut Core, key: ConnectionKey) -> Option<Addressed> {
-        let connection = self.connections.get_mut(key)?;
-        let offload = core.interfaces.get(connection.path.interface).segmentation.tcp_v4;
-        path_mtu::heed(core, connection);
-        let plan = connection.plan(offload)?;
-        let Core { config, counters, pool, now, .. } = core;
-        let packet = connection.build(plan, *now, pool, &config.tcp, &mut counters.tcp);
-        let output = ip_output(connection.path, connection.remote());
-        self.update(core, key);
-        let packet = core.ip_output(&output, packet?)?;
-        Some(Addressed { packet, destination: Default::default(), ether_type: sunstar_wire::EtherType::IPV4 })
-    }
-
     /// The next hop of a connection answered, or does not.
     pub(crate) fn on_neighbor(&mut self, core: &mut Core, key: ConnectionKey, answered: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -622,18 +555,5 @@ fn context(core: &mut Core) -> Context<'_> {
         config: &core.config.tcp,
         path_mtu: &core.config.path_mtu,
         counters: &mut core.counters,
-    }
-}
-
-fn ip_output(path: crate::ip::Path, remote: SocketAddr) -> IpOutput {
-    IpOutput {
-        path,
-        destination: remote.ip(),
-        protocol: Protocol::TCP,
-        ttl: DEFAULT_TTL,
-        ecn: Ecn::NotEct,
-        checksum_offset: TcpHeader::CHECKSUM_OFFSET,
-        pseudo_header: true,
-        may_fragment: false,
     }
 }
